@@ -1,0 +1,1 @@
+"""The rules: nothing here knows a socket, a file or a URL library."""

@@ -1,0 +1,1 @@
+"""The hosts out there: the only room that makes requests of its own."""

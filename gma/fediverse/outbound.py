@@ -1,0 +1,300 @@
+"""Requests to strangers: to public addresses only, bounded in time and size, with no memory.
+
+Knows HTTP, treq and the guards of docs/security.md; knows nothing of OAuth or Mastodon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import attrs
+from hyperlink import URL
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseDone,
+)
+from twisted.web.http_headers import Headers
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
+from zope.interface import implementer
+
+from gma.core.hostname import HostRules
+from gma.fediverse.addresses import PublicResolver
+
+CONNECT_SECONDS = 5.0
+REQUEST_SECONDS = 15.0
+MAX_BODY_OCTETS = 256 * 1024
+MAX_REDIRECTS = 3
+# Servers drop idle connections after 5 s (Node) or more: a POST on one that is being dropped would
+# be lost, and must not be sent twice.
+IDLE_SECONDS = 4.0
+
+
+class OutboundFailed(Exception):
+    """No answer: not resolved, refused, not trusted, too slow, too large or not HTTP.
+
+    Which of these it was is for the log alone.
+    """
+
+
+@attrs.frozen
+class Answer:
+    """A host's answer, whole.
+
+    :ivar body: at most :data:`MAX_BODY_OCTETS`.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes = attrs.field(repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The last value of this header, if there is one."""
+        values = self.headers.getRawHeaders(name)
+        return values[-1] if values else None
+
+
+class Outbound:
+    """Makes requests to hosts that the rules allow.
+
+    :param agent: connects; :class:`PublicAgent` is the one that guards where to.
+    :param user_agent: says who we are, with a contact address.
+    """
+
+    def __init__(
+        self, agent: IAgent, rules: HostRules, clock: IReactorTime, user_agent: str
+    ) -> None:
+        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._http = HTTPClient(_IdentityAgent(agent), no_cookies)
+        self._rules = rules
+        self._clock = clock
+        self._user_agent = user_agent
+
+    async def get(self, url: str) -> Answer:
+        """GET, following at most three redirects to places that the rules allow.
+
+        :raises OutboundFailed: where there is no answer in time.
+        """
+        return await self._in_time(self._get(url))
+
+    async def post(self, url: str, form: Mapping[str, str]) -> Answer:
+        """POST a form; no redirect is followed and nothing is sent twice.
+
+        :raises OutboundFailed: where there is no answer in time. The host may have acted even so.
+        """
+        return await self._in_time(self._request("POST", url, form))
+
+    async def _in_time(self, answering: Any) -> Answer:
+        deadline = Deferred.fromCoroutine(answering).addTimeout(REQUEST_SECONDS, self._clock)
+        try:
+            answer: Answer = await deadline
+        except (OutboundFailed, CancelledError):
+            raise
+        except Exception as error:
+            # Whatever Twisted, OpenSSL or the other side may raise, it comes to the same.
+            raise OutboundFailed(f"{type(error).__name__}: {error}") from error
+        return answer
+
+    async def _get(self, url: str) -> Answer:
+        for _ in range(1 + MAX_REDIRECTS):
+            answer = await self._request("GET", url, None)
+            location = answer.header("Location")
+            if answer.status not in (301, 302, 303, 307, 308) or location is None:
+                return answer
+            url = URL.from_text(url).click(location).normalize().to_text()
+        raise OutboundFailed("too many redirects")
+
+    async def _request(self, method: str, url: str, form: Mapping[str, str] | None) -> Answer:
+        target = URL.from_text(url)
+        if target.userinfo or not self._rules.allows(target.scheme, target.host, target.port or 0):
+            raise OutboundFailed("a place that is not allowed")
+        response = await self._http.request(
+            method,
+            url,
+            data=None if form is None else dict(form),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            allow_redirects=False,
+            # treq would keep the whole body in memory once more.
+            unbuffered=True,
+            reactor=self._clock,
+        )
+        body = await _read(response)
+        return Answer(response.code, response.headers, body)
+
+
+@implementer(IAgent)
+class PublicAgent:
+    """Connects to public addresses, and to the private hosts of the rules.
+
+    :param policy: how TLS is verified; the platform's trust where none is given, which
+        ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` replace. TLS 1.2 is the least in either case.
+    """
+
+    def __init__(
+        self, reactor: Any, rules: HostRules, policy: IPolicyForHTTPS | None = None
+    ) -> None:
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.cachedConnectionTimeout = IDLE_SECONDS
+        endpoints = _PublicEndpoints(
+            _PublicReactor(reactor, PublicResolver(reactor.nameResolver, rules)),
+            policy or BrowserLikePolicyForHTTPS(),
+        )
+        self._agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """See :class:`IAgent`."""
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+    def close(self) -> Deferred[None]:
+        """Close the connections that are kept for the next request; fires when they are closed."""
+        closing: Deferred[None] = self._pool.closeCachedConnections()
+        return closing
+
+
+@implementer(IReactorPluggableNameResolver)
+class _PublicReactor:
+    """The reactor as far as an endpoint needs it, with a name resolver of ours."""
+
+    def __init__(self, reactor: Any, resolver: IHostnameResolver) -> None:
+        self._reactor = reactor
+        self.nameResolver = resolver
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        raise NotImplementedError("the guard stays where it is")
+
+    def connectTCP(self, *args: Any, **kwargs: Any) -> Any:
+        return self._reactor.connectTCP(*args, **kwargs)
+
+    def callLater(self, delay: float, call: Any, *args: Any, **kwargs: Any) -> IDelayedCall:
+        later: IDelayedCall = self._reactor.callLater(delay, call, *args, **kwargs)
+        return later
+
+    def seconds(self) -> float:
+        now: float = self._reactor.seconds()
+        return now
+
+
+@implementer(IAgentEndpointFactory)
+@attrs.frozen
+class _PublicEndpoints:
+    _reactor: _PublicReactor
+    _policy: IPolicyForHTTPS
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_SECONDS)
+        if uri.scheme == b"http":
+            return endpoint
+        tls: IStreamClientEndpoint = wrapClientTLS(
+            self._policy.creatorForNetloc(uri.host, uri.port), endpoint
+        )
+        return tls
+
+
+@implementer(IAgent)
+@attrs.frozen
+class _IdentityAgent:
+    """Asks for the body as it is, and takes no other: treq would unpack a bomb."""
+
+    _agent: IAgent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        headers = Headers() if headers is None else headers.copy()
+        headers.setRawHeaders("Accept-Encoding", ["identity"])
+        requesting = self._agent.request(method, uri, headers, bodyProducer)
+        return requesting.addCallback(_identical)
+
+
+def _identical(response: IResponse) -> IResponse:
+    encodings = response.headers.getRawHeaders("Content-Encoding", [])
+    if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
+        response.deliverBody(_Body(Deferred(), 0))
+        raise OutboundFailed("an encoding that was not asked for")
+    return response
+
+
+async def _read(response: IResponse) -> bytes:
+    finished: Deferred[bytes] = Deferred(lambda _: body.abort())
+    body = _Body(finished, MAX_BODY_OCTETS)
+    response.deliverBody(body)
+    return await finished
+
+
+class _Body(Protocol):
+    """Collects a body up to a limit; past it, or when cancelled, the connection is cut."""
+
+    def __init__(self, finished: Deferred[bytes], limit: int) -> None:
+        self._finished: Deferred[bytes] | None = finished
+        self._limit = limit
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def connectionMade(self) -> None:
+        if self._limit == 0:
+            self.abort()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            self.abort()
+            self._finish(Failure(OutboundFailed("a body that is too large")))
+            return
+        self._chunks.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # A body without a length ends with its connection; JSON tells whether it is whole.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._finish(b"".join(self._chunks))
+        else:
+            self._finish(Failure(OutboundFailed("a body that broke off")))
+
+    def abort(self) -> None:
+        """Cut the connection; over TLS ``loseConnection`` would wait for the other side."""
+        # Twisted hands bodies a proxy of the transport that cannot abort.
+        for transport in (self.transport, getattr(self.transport, "_producer", None)):
+            abort = getattr(transport, "abortConnection", None)
+            if abort is not None:
+                abort()
+                return
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def _finish(self, result: bytes | Failure) -> None:
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished.callback(result)  # type: ignore[arg-type]

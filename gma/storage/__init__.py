@@ -1,0 +1,1 @@
+"""Registrations, requests and visits in SQLite; the only room that knows SQL."""

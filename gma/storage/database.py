@@ -1,0 +1,177 @@
+"""The SQLite file: its making, its schema's steps, its transactions.
+
+Knows SQLite and adbapi; what stands in the tables is the business of the modules beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.enterprise.adbapi import ConnectionPool
+
+Result = TypeVar("Result")
+
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE registrations (
+            number INTEGER PRIMARY KEY,
+            api_host TEXT NOT NULL,        -- A-labels, with :port where it is not 443
+            redirect_uri TEXT NOT NULL,    -- ours for this host, the bytes that were registered
+            scopes TEXT NOT NULL,          -- separated by spaces
+            client_name TEXT NOT NULL,     -- the app's
+            website TEXT NOT NULL,         -- the app's
+            client_id TEXT NOT NULL,       -- from the host
+            client_secret TEXT NOT NULL,   -- from the host
+            registered_at REAL NOT NULL    -- seconds since the epoch
+        ) STRICT
+        """,
+        """
+        CREATE INDEX registrations_by_key
+            ON registrations (api_host, redirect_uri, scopes, client_name, website)
+        """,
+        """
+        CREATE TABLE requests (
+            id TEXT PRIMARY KEY,           -- the secret part of the link
+            registration INTEGER NOT NULL REFERENCES registrations (number),
+            issuer TEXT NOT NULL,          -- this and the endpoints: the host's when it began
+            authorization_endpoint TEXT NOT NULL,
+            token_endpoint TEXT NOT NULL,
+            registration_endpoint TEXT NOT NULL,
+            scopes TEXT NOT NULL,          -- asked for, separated by spaces
+            force_login INTEGER NOT NULL,  -- 0 or 1
+            lang TEXT,                     -- BCP 47
+            created_at REAL NOT NULL,      -- seconds since the epoch
+            expires_at REAL NOT NULL,      -- seconds since the epoch
+            state TEXT NOT NULL,           -- gma.core.request.State
+            error TEXT,                    -- OAuth error code of a failed one
+            decided_at REAL                -- seconds since the epoch
+        ) STRICT
+        """,
+        "CREATE INDEX requests_by_expiry ON requests (expires_at)",
+        """
+        CREATE TABLE visits (
+            state_hash BLOB PRIMARY KEY,   -- SHA-256 of the OAuth state
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            cookie_hash BLOB NOT NULL,     -- SHA-256 of the browser's cookie
+            sealed_verifier BLOB NOT NULL, -- PKCE verifier in a SecretBox that the cookie opens
+            begun_at REAL NOT NULL         -- seconds since the epoch
+        ) STRICT
+        """,
+        "CREATE INDEX visits_by_request ON visits (request)",
+    ),
+)
+"""What leads from each version of the schema to the next. A released step is never edited."""
+
+SCHEMA_VERSION = len(_STEPS)
+
+
+class DatabaseUnusable(Exception):
+    """The file cannot be used; the text says why, for the operator."""
+
+
+def prepare(path: Path) -> None:
+    """Make the file where there is none, and bring its schema up to date in one transaction.
+
+    Blocks; to be called before the reactor serves anyone.
+
+    :raises DatabaseUnusable: where it is no database of ours, is newer than this program, or the
+        system does not let us.
+    """
+    try:
+        _create(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            _upgrade(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseUnusable(f"{path}: {error}") from error
+
+
+class Database:
+    """One connection and one writer, on a thread of its own; each unit of work is a transaction.
+
+    :param pool: of one connection, see :func:`open_pool`.
+    """
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    async def read(self, unit: Callable[[sqlite3.Cursor], Result]) -> Result:
+        """Run a unit that changes nothing."""
+        return await self._run("BEGIN", unit)
+
+    async def write(self, unit: Callable[[sqlite3.Cursor], Result]) -> Result:
+        """Run a unit that changes something: committed and on the disk on return, or undone."""
+        return await self._run("BEGIN IMMEDIATE", unit)
+
+    async def check(self) -> None:
+        """See that the database answers.
+
+        :raises Exception: whatever kept it from answering.
+        """
+        await self.read(lambda cursor: cursor.execute("SELECT count(*) FROM registrations"))
+
+    def close(self) -> None:
+        """Close the connection and end its thread."""
+        self._pool.close()
+
+    async def _run(self, begin: str, unit: Callable[[sqlite3.Cursor], Result]) -> Result:
+        def work(cursor: Any) -> Result:
+            cursor.execute(begin)
+            return unit(cursor)
+
+        result: Result = await self._pool.runInteraction(work)
+        return result
+
+
+def open_pool(path: Path, reactor: Any) -> ConnectionPool:
+    """The pool for :class:`Database`; it starts with the reactor."""
+    return ConnectionPool(
+        "sqlite3",
+        str(path),
+        # adbapi closes on another thread than the one that opened.
+        check_same_thread=False,
+        # Transactions are begun by hand: Python's sqlite3 would leave reads outside of any.
+        isolation_level=None,
+        cp_min=1,
+        cp_max=1,
+        cp_openfun=_configure,
+        cp_noisy=False,
+        cp_reactor=reactor,
+    )
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    for pragma in (
+        "journal_mode = WAL",
+        # A commit is on the disk when it returns: clients act on what they are told.
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "busy_timeout = 5000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _create(path: Path) -> None:
+    # SQLite would make it readable for all; its journals take the rights of the file.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    _configure(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        connection.execute("ROLLBACK")
+        raise DatabaseUnusable(
+            f"the database was made by a newer gma (schema {version}, this one knows {SCHEMA_VERSION})"
+        )
+    for step in _STEPS[version:]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")

@@ -1,0 +1,1 @@
+"""Tests of gma, in rooms like the code they test."""

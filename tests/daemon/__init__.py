@@ -1,0 +1,1 @@
+"""Tests of the daemon as its users start it, from outside."""

@@ -1,0 +1,1 @@
+"""Tests that need more than Python: a browser, a reverse proxy."""
