@@ -261,14 +261,18 @@ def _web_url(text: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise _Unusable(f"{_shown(text)} is not a web address; it needs one such as https://example.org")
+        raise _Unusable(
+            f"{_shown(text)} is not a web address; it needs one such as https://example.org"
+        )
     return text
 
 
 def _db_path(text: str) -> Path:
     path = Path(text)
     if not path.is_absolute():
-        raise _Unusable(f"{_shown(text)} is not an absolute path; it needs one such as /var/lib/gma/gma.sqlite")
+        raise _Unusable(
+            f"{_shown(text)} is not an absolute path; it needs one such as /var/lib/gma/gma.sqlite"
+        )
     if not path.parent.is_dir():
         raise _Unusable(f"the folder {path.parent} does not exist; make it, or name another")
     if path.exists() and not path.is_file():
@@ -284,7 +288,9 @@ def _scopes(scopes: list[str]) -> tuple[str, ...]:
 
 def _scope(text: str) -> str:
     if _SCOPE.fullmatch(text) is None:
-        raise _Unusable(f"{_shown(text)} is not a scope; it needs one such as read or write:statuses")
+        raise _Unusable(
+            f"{_shown(text)} is not a scope; it needs one such as read or write:statuses"
+        )
     return text
 
 
@@ -312,7 +318,9 @@ class _NoReactor:
 
 def _allowed_origin(text: str) -> str:
     if text != "*" and _ORIGIN.fullmatch(text) is None:
-        raise _Unusable(f'{_shown(text)} is not an origin; it needs one such as https://example.org, or "*"')
+        raise _Unusable(
+            f'{_shown(text)} is not an origin; it needs one such as https://example.org, or "*"'
+        )
     return text
 
 

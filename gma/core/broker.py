@@ -298,7 +298,7 @@ class Broker:
         return await self._registrations.add(key, credentials, self._now())
 
     async def _depart(self, request: Request, cookie: str | None) -> Departure:
-        # A browser that opens the link in two tabs keeps its secret, or the first tab would be lost.
+        # A browser that opens the link in two tabs keeps its secret: else the first would be lost.
         if cookie is None or not await self._knows(request, cookie):
             cookie = self._random_text(_SECRET_OCTETS)
         state = self._random_text(_SECRET_OCTETS)
@@ -356,6 +356,7 @@ class Broker:
             self._conclude(request, known)
 
     async def _exchange(self, request: Request, code: str, verifier: str) -> None:
+        error: str | None = None
         try:
             token = await self._fediverse.exchange(request, code, verifier)
         except ports.ExchangeFailed as failure:
@@ -363,7 +364,7 @@ class Broker:
             self._conclude(request, failure.error)
         else:
             # Delivered before it is recorded: a token that the disk kept from its client is lost.
-            state, error = self._deliver(request, token), None
+            state = self._deliver(request, token)
         await self._requests.decide(request.id, state, self._now(), error)
 
     def _deliver(self, request: Request, token: ports.Token) -> State:

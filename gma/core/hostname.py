@@ -19,9 +19,11 @@ _LDH_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _AUTHORITY = re.compile(r"(?P<name>[^:]+)(?::(?P<port>[0-9]{1,5}))?")
 _HANDLE = re.compile(r"(?:acct:)?@?[^@:/?#\s]+@(?P<authority>[^@/?#]+)/?", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:https?://)?@?(?P<authority>[^/?#\\]+)(?:[/?#].*)?", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(
+    r"(?:https?://)?@?(?P<authority>[^/?#\\]+)(?:[/?#].*)?", re.IGNORECASE | re.DOTALL
+)
 
-# Special-use names (RFC 6761, RFC 6762, RFC 7686, RFC 8375 and ICANN's .internal): never a public server.
+# Special-use names: RFC 6761, 6762, 7686, 8375 and ICANN's .internal.
 _SPECIAL_SUFFIXES = ("localhost", "local", "internal", "home.arpa", "onion")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -107,7 +109,7 @@ class HostRules:
         return Host(name)
 
     def allows(self, scheme: str, name: str, port: int) -> bool:
-        """Whether a request may go to this place: a private host as it was named, or a public one."""
+        """Whether a request may go there: to a private host as it was named, or a public one."""
         private = self.private.get((name, port))
         if private is not None:
             return private.scheme == scheme
@@ -125,12 +127,16 @@ class HostRules:
     def _private(self, name: str, port: int | None) -> Host | None:
         if port is not None:
             return self.private.get((name, port))
-        return next((self.private[key] for key in ((name, 443), (name, 80)) if key in self.private), None)
+        return next(
+            (self.private[key] for key in ((name, 443), (name, 80)) if key in self.private), None
+        )
 
 
 def format_origin(scheme: str, name: str, port: int) -> str:
     """An origin as RFC 6454 §6.2 writes it: the port only where it is not the scheme's own."""
-    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
+    return (
+        f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
+    )
 
 
 def parse_private_host(text: str) -> Host:

@@ -41,7 +41,9 @@ def open_verifier(sealed: bytes, cookie: str) -> str:
 
 def code_challenge(verifier: str) -> str:
     """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    return urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+    return (
+        urlsafe_b64encode(hashlib.sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode()
+    )
 
 
 def _box(cookie: str) -> SecretBox:

@@ -44,7 +44,7 @@ class WaitingRoom:
         self._set_timer()
 
     def call(self, request_id: str) -> Client | None:
-        """The client that waits for this request, who waits no longer; ``None`` where it is gone."""
+        """The client that waits for this request, and waits no longer; ``None`` if it is gone."""
         place = self._places.pop(request_id, None)
         if place is None:
             return None

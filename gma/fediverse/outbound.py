@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from hyperlink import URL
@@ -31,8 +31,8 @@ from twisted.web.client import (
     HTTPConnectionPool,
     ResponseDone,
 )
-from twisted.web.http_headers import Headers
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
     IAgent,
     IAgentEndpointFactory,
@@ -51,7 +51,7 @@ MAX_BODY_OCTETS = 256 * 1024
 MAX_REDIRECTS = 3
 # Servers drop idle connections after 5 s (Node) or more: a POST on one that is being dropped would
 # be lost, and must not be sent twice.
-IDLE_SECONDS = 4.0
+IDLE_SECONDS = 4
 
 
 class OutboundFailed(Exception):
@@ -136,11 +136,11 @@ class Outbound:
             method,
             url,
             data=None if form is None else dict(form),
-            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            headers=Headers({"User-Agent": [self._user_agent], "Accept": ["application/json"]}),
             allow_redirects=False,
             # treq would keep the whole body in memory once more.
             unbuffered=True,
-            reactor=self._clock,
+            reactor=cast(Any, self._clock),
         )
         body = await _read(response)
         return Answer(response.code, response.headers, body)
@@ -213,11 +213,21 @@ class _PublicEndpoints:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_SECONDS)
         if uri.scheme == b"http":
-            return endpoint
-        tls: IStreamClientEndpoint = wrapClientTLS(
-            self._policy.creatorForNetloc(uri.host, uri.port), endpoint
-        )
-        return tls
+            return _Quiet(endpoint)
+        return _Quiet(wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint))
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen
+class _Quiet:
+    """Connects without two lines in the log for each connection."""
+
+    _endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        protocolFactory.noisy = False
+        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
+        return connecting
 
 
 @implementer(IAgent)
@@ -297,4 +307,4 @@ class _Body(Protocol):
     def _finish(self, result: bytes | Failure) -> None:
         finished, self._finished = self._finished, None
         if finished is not None:
-            finished.callback(result)  # type: ignore[arg-type]
+            finished.callback(result)

@@ -168,7 +168,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     if version > SCHEMA_VERSION:
         connection.execute("ROLLBACK")
         raise DatabaseUnusable(
-            f"the database was made by a newer gma (schema {version}, this one knows {SCHEMA_VERSION})"
+            f"it was made by a newer gma: schema {version}, where this one knows {SCHEMA_VERSION}"
         )
     for step in _STEPS[version:]:
         for statement in step:

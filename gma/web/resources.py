@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, cast
 
 import attrs
@@ -16,9 +17,10 @@ import msgspec
 from autobahn.twisted.resource import WebSocketResource
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.web.http import Request as HTTPRequest
+from twisted.web import http
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Request as HTTPRequest
 
 from gma.core.broker import Broker, Callback, Departure, ExpiredRequest, UnknownRequest
 from gma.core.request import Request, State
@@ -100,7 +102,7 @@ class Leaf(Resource):
         if request.postpath:
             return await page_reply(texts.not_found())
         if request.method not in (b"GET", b"HEAD"):
-            return await page_reply(texts.method_not_allowed("GET, HEAD"), Allow="GET, HEAD")
+            return await page_reply(texts.method_not_allowed("GET, HEAD"))
         return await self._answer(request)
 
 
@@ -184,7 +186,7 @@ class Pages:
 
         async def answer(request: HTTPRequest) -> Reply:
             if request.method == b"HEAD":
-                return await page_reply(texts.method_not_allowed("GET"), Allow="GET")
+                return await page_reply(texts.method_not_allowed("GET"))
             try:
                 callback = _callback(api_host, request)
                 reached = await self._broker.take_callback(
@@ -269,9 +271,10 @@ class SocketGuard(Resource):
 class Pathways(Site):
     """The site; its log tells the shape of a path, never an id, a host, a code or a state."""
 
+    noisy = False
     _access_log = Logger(namespace="gma.web.access")
 
-    def log(self, request: HTTPRequest) -> None:
+    def log(self, request: http.Request) -> None:
         """One line for each page but the health check."""
         first = request.path.split(b"/")[1] if request.path.startswith(b"/") else None
         if first == b"healthz":
@@ -295,9 +298,9 @@ def tree(pages: Pages, guard: SocketGuard) -> Resource:
     return root
 
 
-async def page_reply(page: Page, **headers: str) -> Reply:
+async def page_reply(page: Page) -> Reply:
     """A page as an answer."""
-    return Reply(page.status, await render(page), headers=headers)
+    return Reply(page.status, await render(page), headers=dict(page.headers))
 
 
 class _BadCallback(Exception):
@@ -334,7 +337,7 @@ def _json(status: int, value: Any) -> Reply:
 
 
 def _write(request: HTTPRequest, reply: Reply) -> None:
-    request.setResponseCode(reply.status)
+    request.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode())
     headers = {**_HEADERS, "Content-Type": reply.content_type, **reply.headers}
     for name, value in headers.items():
         request.setHeader(name, value)
@@ -366,11 +369,9 @@ async def _foreign_origin(request: HTTPRequest) -> Reply:
 
 
 async def _upgrade_required(request: HTTPRequest) -> Reply:
-    # RFC 9110 §15.5.22 and RFC 6455 §4.4: say what to upgrade to, and which version.
-    return await page_reply(
-        texts.upgrade_required(),
-        **{"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
-    )
+    reply = await page_reply(texts.upgrade_required())
+    # RFC 6455 §4.4: which version there is, for one who asked for another.
+    return attrs.evolve(reply, headers={**reply.headers, "Sec-WebSocket-Version": "13"})
 
 
 def _asks_for_upgrade(request: HTTPRequest) -> bool:
@@ -382,17 +383,17 @@ def _asks_for_upgrade(request: HTTPRequest) -> bool:
 
 
 def _tokens(request: HTTPRequest, name: str) -> set[str]:
-    values: list[str] = request.requestHeaders.getRawHeaders(name, [])
+    values = request.requestHeaders.getRawHeaders(name, [])
     return {token.strip().lower() for value in values for token in value.split(",")}
 
 
 def _origin(request: HTTPRequest) -> str | None:
-    values: list[str] = request.requestHeaders.getRawHeaders("Origin", [])
+    values = request.requestHeaders.getRawHeaders("Origin", [])
     return ", ".join(values) if values else None
 
 
 def _has_key(request: HTTPRequest) -> bool:
-    keys: list[str] = request.requestHeaders.getRawHeaders("Sec-WebSocket-Key", [])
+    keys = request.requestHeaders.getRawHeaders("Sec-WebSocket-Key", [])
     try:
         return len(keys) == 1 and len(base64.b64decode(keys[0].strip(), validate=True)) == 16
     except (binascii.Error, ValueError):

@@ -115,11 +115,15 @@ class Session:
     async def _auth(self, auth: Auth) -> None:
         """The guard of this border: whatever happens, the client has an answer."""
         try:
-            answer: ServerMessage = _set_id(await self._broker.begin(auth, self), self._broker, auth)
+            answer: ServerMessage = _set_id(
+                await self._broker.begin(auth, self), self._broker, auth
+            )
         except HostUnusable as error:
             answer = _invalid_host(error, auth)
         except ScopeRefused:
-            answer = _error("invalid_scope", "A scope was asked for that is not configured.", auth.ref)
+            answer = _error(
+                "invalid_scope", "A scope was asked for that is not configured.", auth.ref
+            )
         except CancelledError:
             return
         except Exception:
