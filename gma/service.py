@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import MultiService, Service
+from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -20,7 +22,7 @@ from gma.core.broker import App, Broker
 from gma.core.hostname import HostRules
 from gma.fediverse.discovery import Discovery
 from gma.fediverse.mastodon import Fediverse
-from gma.fediverse.outbound import Outbound, PublicAgent
+from gma.fediverse.outbound import ClosableAgent, Outbound, PublicAgent
 from gma.storage.database import Database, DatabaseUnusable, open_pool, prepare
 from gma.storage.registrations import SqliteRegistrations
 from gma.storage.requests import SqliteRequests
@@ -68,20 +70,34 @@ class Listening(Service):
 
 
 class Core(Service):
-    """Everything behind the listening ports, from the database to the sockets."""
+    """Everything behind the listening ports, from the database to the sockets.
+
+    :param agent: makes the connections to hosts, where it is not the guarded one.
+    :param pool: of the database, where it is not one with a thread.
+    :param now: seconds since the epoch.
+    :ivar site: what is to be listened with.
+    """
 
     name = "core"
-    _log = Logger(namespace="gma")
+    _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        agent: ClosableAgent | None = None,
+        pool: ConnectionPool | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._config = config
         self._reactor = reactor
         rules = HostRules.with_private(config.own_name, config.private_hosts)
-        self._agent = PublicAgent(reactor, rules)
+        self._agent = agent or PublicAgent(reactor, rules)
         outbound = Outbound(
             self._agent, rules, reactor, f"gma/{__version__} (+{config.app_website})"
         )
-        self._database = Database(open_pool(config.db_path, reactor))
+        self._database = Database(pool or open_pool(config.db_path, reactor))
         self._broker = Broker(
             App(
                 name=config.app_name,
@@ -93,9 +109,9 @@ class Core(Service):
             rules,
             registrations=SqliteRegistrations(self._database),
             requests=SqliteRequests(self._database),
-            fediverse=Fediverse(outbound, Discovery(outbound, reactor), time.time),
+            fediverse=Fediverse(outbound, Discovery(outbound, reactor), now),
             clock=reactor,
-            now=time.time,
+            now=now,
         )
         self._sockets = SocketFactory(self._broker, reactor)
         self.site = _site(config, self._broker, self._sockets, self._database, reactor)

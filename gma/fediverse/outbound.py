@@ -5,6 +5,7 @@ Knows HTTP, treq and the guards of docs/security.md; knows nothing of OAuth or M
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
@@ -13,9 +14,10 @@ import attrs
 from hyperlink import URL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
+    IConsumer,
     IDelayedCall,
     IHostnameResolver,
     IReactorPluggableNameResolver,
@@ -86,10 +88,10 @@ class Outbound:
     """
 
     def __init__(
-        self, agent: IAgent, rules: HostRules, clock: IReactorTime, user_agent: str
+        self, agent: ClosableAgent, rules: HostRules, clock: IReactorTime, user_agent: str
     ) -> None:
         no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=()))
-        self._http = HTTPClient(_IdentityAgent(agent), no_cookies)
+        self._http = HTTPClient(_IdentityAgent(agent), no_cookies, _Form)
         self._rules = rules
         self._clock = clock
         self._user_agent = user_agent
@@ -146,6 +148,24 @@ class Outbound:
         return Answer(response.code, response.headers, body)
 
 
+class ClosableAgent(typing.Protocol):
+    """An agent that keeps connections."""
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """See :class:`IAgent`."""
+        ...
+
+    def close(self) -> Deferred[None]:
+        """Close the connections that are kept for the next request; fires when they are closed."""
+        ...
+
+
 @implementer(IAgent)
 class PublicAgent:
     """Connects to public addresses, and to the private hosts of the rules.
@@ -179,6 +199,28 @@ class PublicAgent:
         """Close the connections that are kept for the next request; fires when they are closed."""
         closing: Deferred[None] = self._pool.closeCachedConnections()
         return closing
+
+
+@implementer(IBodyProducer)
+class _Form:
+    """A small body, written at once: treq's own way takes a turn of the global reactor."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def stopProducing(self) -> None:
+        """All is written already."""
+
+    def pauseProducing(self) -> None:
+        """All is written already."""
+
+    def resumeProducing(self) -> None:
+        """All is written already."""
 
 
 @implementer(IReactorPluggableNameResolver)
@@ -235,7 +277,7 @@ class _Quiet:
 class _IdentityAgent:
     """Asks for the body as it is, and takes no other: treq would unpack a bomb."""
 
-    _agent: IAgent
+    _agent: ClosableAgent
 
     def request(
         self,

@@ -113,7 +113,7 @@ class Database:
 
         :raises Exception: whatever kept it from answering.
         """
-        await self.read(lambda cursor: cursor.execute("SELECT count(*) FROM registrations"))
+        await self.read(lambda cursor: cursor.execute("SELECT 1 FROM registrations").fetchone())
 
     def close(self) -> None:
         """Close the connection and end its thread."""
