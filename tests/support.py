@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from email.parser import BytesHeaderParser
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import attrs
-import txaio
 from autobahn.twisted.testing import create_memory_agent
 from autobahn.twisted.websocket import WebSocketClientProtocol
 from treq.testing import RequestTraversalAgent
@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 from twisted.test.iosim import IOPump
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
@@ -54,15 +55,11 @@ class InlineThreadPool:
     """Runs work where it is asked for."""
 
     def callInThreadWithCallback(
-        self,
-        on_result: Callable[[bool, Any], None],
-        work: Callable[..., Any],
-        *args: Any,
-        **kw: Any,
+        self, on_result: Callable[[bool, Any], None], work: Callable[..., Any], *args: Any
     ) -> None:
         """Run the work, then tell of it."""
         try:
-            result = work(*args, **kw)
+            result = work(*args)
         except Exception:
             on_result(False, Failure())
         else:
@@ -78,7 +75,7 @@ class InlineThreadPool:
 def inline_pool(path: Path, reactor: Any) -> ConnectionPool:
     """The database's pool, without threads."""
     pool = open_pool(path, reactor)
-    pool.threadpool = InlineThreadPool()
+    pool.threadpool = cast(ThreadPool, InlineThreadPool())
     return pool
 
 
@@ -138,11 +135,12 @@ class Browser:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._transport = StringTransportWithDisconnection()
         self.cookies: dict[str, str] = {}
 
     def start(self, path: str, method: str = "GET", **headers: str) -> Callable[[], Shown | None]:
         """Ask for a path; calling what is returned gives the answer, or ``None`` so far."""
-        transport = StringTransportWithDisconnection()
+        self._transport = transport = StringTransportWithDisconnection()
         transport.peerAddr = IPv4Address("TCP", "203.0.113.9", 4711)
         protocol = self._world.core.site.buildProtocol(transport.peerAddr)
         transport.protocol = protocol
@@ -160,6 +158,10 @@ class Browser:
         shown = self.start(path.removeprefix(origin), method, **headers)()
         assert shown is not None, "no answer yet"
         return shown
+
+    def drop(self) -> None:
+        """Cut the connection of the last request."""
+        self._transport.loseConnection()
 
     def _shown(self, raw: bytes) -> Shown | None:
         head, found, body = raw.partition(b"\r\n\r\n")
@@ -217,7 +219,8 @@ class Client:
 
     def leave(self) -> None:
         """Drop the connection without a word."""
-        self.protocol.transport.loseConnection()
+        transport: Any = self.protocol.transport
+        transport.loseConnection()
         self._world.flush()
 
 
@@ -227,7 +230,8 @@ class World:
     def __init__(self, test: SynchronousTestCase, **changes: Any) -> None:
         self._test = test
         self.reactor = Reactor()
-        test.patch(txaio.config, "loop", self.reactor)
+        # Autobahn's timers go by txaio's loop, not by the reactor of the factory.
+        test.patch(sys.modules["txaio"].config, "loop", self.reactor)
         self.fediverse = PretendFediverse()
         self._pumps: list[IOPump] = []
         self.config = _config(Path(test.mktemp()), **changes)
@@ -250,7 +254,7 @@ class World:
         moved = True
         while moved:
             self.fediverse.flush()
-            moved = any([pump.pump() for pump in list(self._pumps)])
+            moved = sum(pump.pump() for pump in list(self._pumps)) > 0
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

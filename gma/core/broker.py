@@ -151,6 +151,7 @@ class Broker:
         self._clock = clock
         self._now = now
         self._token_bytes = token_bytes
+        self._stopped = False
         self._waiting = WaitingRoom(clock, now, self._expire)
         self._registering: SingleFlight[RegistrationKey, Registration] = SingleFlight()
         self._discovering: SingleFlight[Host, Endpoints] = SingleFlight()
@@ -165,6 +166,7 @@ class Broker:
 
     def stop(self) -> None:
         """Cancel all work and every timer; waiting clients hear nothing of it from here."""
+        self._stopped = True
         if self._forgetting.running:
             self._forgetting.stop()
         self._waiting.close()
@@ -248,7 +250,8 @@ class Broker:
         visit, request, cookie = await self._recognized(callback, cookie_of)
         if request.is_expired(self._now()):
             raise ExpiredRequest
-        if request.state is State.INTERRUPTED:
+        if visit.is_claimed and request.state is State.INTERRUPTED:
+            # Its code is spent, or may be: a code is never sent twice.
             return await self._depart(request, cookie)
         if request.state not in DECIDED:
             await self._exchanging.join(
@@ -360,6 +363,9 @@ class Broker:
         try:
             token = await self._fediverse.exchange(request, code, verifier)
         except ports.ExchangeFailed as failure:
+            if self._stopped:
+                # Broken off by ourselves: the next start finds it interrupted.
+                return
             state, error = State.FAILED, failure.error
             self._conclude(request, failure.error)
         else:

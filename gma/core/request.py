@@ -123,6 +123,7 @@ class Visit:
     :ivar state_hash: of the ``state`` that the callback must carry.
     :ivar cookie_hash: of the secret that only this browser has.
     :ivar sealed_verifier: the PKCE verifier, to be opened with the cookie alone.
+    :ivar is_claimed: whether its callback has been taken; it is taken once.
     """
 
     request_id: str
@@ -130,6 +131,7 @@ class Visit:
     cookie_hash: bytes
     sealed_verifier: bytes
     begun_at: float
+    is_claimed: bool = False
 
 
 def contains(granted: str, asked: str) -> bool:

@@ -60,7 +60,8 @@ _STEPS: tuple[tuple[str, ...], ...] = (
             request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
             cookie_hash BLOB NOT NULL,     -- SHA-256 of the browser's cookie
             sealed_verifier BLOB NOT NULL, -- PKCE verifier in a SecretBox that the cookie opens
-            begun_at REAL NOT NULL         -- seconds since the epoch
+            begun_at REAL NOT NULL,        -- seconds since the epoch
+            is_claimed INTEGER NOT NULL    -- 1 once its callback was taken
         ) STRICT
         """,
         "CREATE INDEX visits_by_request ON visits (request)",

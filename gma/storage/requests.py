@@ -21,7 +21,7 @@ _COLUMNS = (
     "id, issuer, authorization_endpoint, token_endpoint, registration_endpoint, requests.scopes,"
     " force_login, lang, created_at, expires_at, state, error, decided_at"
 )
-_VISIT_COLUMNS = "request, state_hash, cookie_hash, sealed_verifier, begun_at"
+_VISIT_COLUMNS = "request, state_hash, cookie_hash, sealed_verifier, begun_at, is_claimed"
 _REQUESTS = "requests JOIN registrations ON registrations.number = requests.registration"
 
 
@@ -120,13 +120,14 @@ def _find(cursor: sqlite3.Cursor, request_id: str) -> Request | None:
 
 def _insert_visit(cursor: sqlite3.Cursor, visit: Visit) -> None:
     cursor.execute(
-        f"INSERT INTO visits ({_VISIT_COLUMNS}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+        f"INSERT INTO visits ({_VISIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
         (
             visit.request_id,
             visit.state_hash,
             visit.cookie_hash,
             visit.sealed_verifier,
             visit.begun_at,
+            visit.is_claimed,
         ),
     )
     cursor.execute(
@@ -144,7 +145,7 @@ def _find_visit(cursor: sqlite3.Cursor, state_hash: bytes) -> tuple[Visit, Reque
     row = cursor.fetchone()
     if row is None:
         return None
-    visit = Visit(*row)
+    visit = Visit(*row[:5], is_claimed=bool(row[5]))
     request = _find(cursor, visit.request_id)
     assert request is not None, "visits refer to requests"
     return visit, request
@@ -163,7 +164,7 @@ def _claim(
     cursor.execute(
         "UPDATE requests SET state = ?, error = ?, decided_at = ? WHERE id = ? AND expires_at > ?"
         " AND state IN (?, ?)"
-        " AND EXISTS (SELECT 1 FROM visits WHERE state_hash = ?)",
+        " AND EXISTS (SELECT 1 FROM visits WHERE state_hash = ? AND NOT is_claimed)",
         (
             state,
             error,
@@ -176,6 +177,7 @@ def _claim(
     )
     if cursor.rowcount != 1:
         return False
+    cursor.execute("UPDATE visits SET is_claimed = 1 WHERE state_hash = ?", (visit.state_hash,))
     cursor.execute(
         "DELETE FROM visits WHERE request = ? AND state_hash != ?",
         (visit.request_id, visit.state_hash),

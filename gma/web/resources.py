@@ -272,7 +272,7 @@ class Pathways(Site):
     """The site; its log tells the shape of a path, never an id, a host, a code or a state."""
 
     noisy = False
-    _access_log = Logger(namespace="gma.web.access")
+    _access_log = Logger()
 
     def log(self, request: http.Request) -> None:
         """One line for each page but the health check."""
