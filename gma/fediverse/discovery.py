@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from gma.core.hostname import Host, format_origin
 from gma.core.ports import HostUnreachable
 from gma.core.request import Endpoints
-from gma.fediverse.outbound import Outbound, OutboundFailed
+from gma.fediverse.outbound import AnswerUnusable, Outbound, OutboundFailed
 
 CACHE_SECONDS = 3600.0
 CACHE_HOSTS = 10_000
@@ -63,6 +63,8 @@ class Discovery:
     async def _ask(self, host: Host) -> Endpoints:
         try:
             answer = await self._outbound.get(host.origin + _PATH)
+        except AnswerUnusable:
+            return usual_endpoints(host)
         except OutboundFailed as error:
             self._log.info("no answer from {host}: {error}", host=host.authority, error=error)
             raise HostUnreachable("The host cannot be reached.") from error

@@ -63,6 +63,10 @@ class OutboundFailed(Exception):
     """
 
 
+class AnswerUnusable(OutboundFailed):
+    """The host answers, but with nothing that can be taken: too large, broken off, led astray."""
+
+
 @attrs.frozen
 class Answer:
     """A host's answer, whole.
@@ -99,6 +103,7 @@ class Outbound:
     async def get(self, url: str) -> Answer:
         """GET, following at most three redirects to places that the rules allow.
 
+        :raises AnswerUnusable: where the host answers, but not with anything that can be taken.
         :raises OutboundFailed: where there is no answer in time.
         """
         return await self._in_time(self._get(url))
@@ -122,13 +127,19 @@ class Outbound:
         return answer
 
     async def _get(self, url: str) -> Answer:
-        for _ in range(1 + MAX_REDIRECTS):
-            answer = await self._request("GET", url, None)
+        answer = await self._request("GET", url, None)
+        for _ in range(MAX_REDIRECTS):
             location = answer.header("Location")
             if answer.status not in (301, 302, 303, 307, 308) or location is None:
                 return answer
-            url = URL.from_text(url).click(location).normalize().to_text()
-        raise OutboundFailed("too many redirects")
+            try:
+                url = URL.from_text(url).click(location).normalize().to_text()
+                answer = await self._request("GET", url, None)
+            except CancelledError:
+                raise
+            except Exception as error:
+                raise AnswerUnusable(f"redirected astray: {error}") from error
+        return answer
 
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None) -> Answer:
         target = URL.from_text(url)
@@ -295,8 +306,8 @@ class _IdentityAgent:
 def _identical(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders("Content-Encoding", [])
     if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
-        response.deliverBody(_Body(Deferred(), 0))
-        raise OutboundFailed("an encoding that was not asked for")
+        response.deliverBody(_Body(None, 0))
+        raise AnswerUnusable("an encoding that was not asked for")
     return response
 
 
@@ -310,8 +321,8 @@ async def _read(response: IResponse) -> bytes:
 class _Body(Protocol):
     """Collects a body up to a limit; past it, or when cancelled, the connection is cut."""
 
-    def __init__(self, finished: Deferred[bytes], limit: int) -> None:
-        self._finished: Deferred[bytes] | None = finished
+    def __init__(self, finished: Deferred[bytes] | None, limit: int) -> None:
+        self._finished = finished
         self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
@@ -324,7 +335,7 @@ class _Body(Protocol):
         self._size += len(data)
         if self._size > self._limit:
             self.abort()
-            self._finish(Failure(OutboundFailed("a body that is too large")))
+            self._finish(Failure(AnswerUnusable("a body that is too large")))
             return
         self._chunks.append(data)
 
@@ -333,7 +344,7 @@ class _Body(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self._finish(b"".join(self._chunks))
         else:
-            self._finish(Failure(OutboundFailed("a body that broke off")))
+            self._finish(Failure(AnswerUnusable("a body that broke off")))
 
     def abort(self) -> None:
         """Cut the connection; over TLS ``loseConnection`` would wait for the other side."""

@@ -145,7 +145,8 @@ def _find_visit(cursor: sqlite3.Cursor, state_hash: bytes) -> tuple[Visit, Reque
     row = cursor.fetchone()
     if row is None:
         return None
-    visit = Visit(*row[:5], is_claimed=bool(row[5]))
+    *values, is_claimed = row
+    visit = Visit(*values, is_claimed=bool(is_claimed))  # type: ignore[misc]
     request = _find(cursor, visit.request_id)
     assert request is not None, "visits refer to requests"
     return visit, request
