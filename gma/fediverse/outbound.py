@@ -312,7 +312,7 @@ def _identical(response: IResponse) -> IResponse:
 
 
 async def _read(response: IResponse) -> bytes:
-    finished: Deferred[bytes] = Deferred(lambda _: body.abort())
+    finished: Deferred[bytes] = Deferred(lambda _: body.give_up())
     body = _Body(finished, MAX_BODY_OCTETS)
     response.deliverBody(body)
     return await finished
@@ -345,6 +345,11 @@ class _Body(Protocol):
             self._finish(b"".join(self._chunks))
         else:
             self._finish(Failure(AnswerUnusable("a body that broke off")))
+
+    def give_up(self) -> None:
+        """Nobody waits for the body any more."""
+        self._finished = None
+        self.abort()
 
     def abort(self) -> None:
         """Cut the connection; over TLS ``loseConnection`` would wait for the other side."""
