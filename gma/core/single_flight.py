@@ -36,7 +36,7 @@ class SingleFlight(Generic[Key, Result]):
 
         Cancelling what is returned ends the wait, not the work.
         """
-        waiter: Deferred[Result] = Deferred(lambda it: self._waiters[key].remove(it))
+        waiter: Deferred[Result] = Deferred()
         if key in self._flights:
             self._waiters[key].append(waiter)
             return waiter
@@ -54,8 +54,9 @@ class SingleFlight(Generic[Key, Result]):
 
     def _land(self, result: Result | Failure, key: Key) -> None:
         del self._flights[key]
-        waiters = self._waiters.pop(key)
+        waiters = [waiter for waiter in self._waiters.pop(key) if not waiter.called]
         if not waiters and isinstance(result, Failure) and not result.check(CancelledError):
             self._log.info("work ended in vain: {error}", error=result.getErrorMessage())
         for waiter in waiters:
-            waiter.callback(result)
+            if not waiter.called:
+                waiter.callback(result)

@@ -264,7 +264,10 @@ class _PublicEndpoints:
     _policy: IPolicyForHTTPS
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_SECONDS)
+        # As text: of octets Twisted would make Unicode, and the system's resolver A-labels again, by
+        # the older rules of IDNA 2003.
+        name = uri.host.decode("ascii")
+        endpoint = HostnameEndpoint(self._reactor, name, uri.port, timeout=CONNECT_SECONDS)
         if uri.scheme == b"http":
             return _Quiet(endpoint)
         return _Quiet(wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint))
