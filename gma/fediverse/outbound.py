@@ -264,8 +264,8 @@ class _PublicEndpoints:
     _policy: IPolicyForHTTPS
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        # As text: of octets Twisted would make Unicode, and the system's resolver A-labels again, by
-        # the older rules of IDNA 2003.
+        # As text: of octets Twisted would make Unicode, and the system's resolver A-labels again,
+        # by the older rules of IDNA 2003.
         name = uri.host.decode("ascii")
         endpoint = HostnameEndpoint(self._reactor, name, uri.port, timeout=CONNECT_SECONDS)
         if uri.scheme == b"http":

@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -126,19 +127,13 @@ class Program:
 
         :param what: the name of it, for the one who reads of the failure.
         """
-        waited = 0.0
-        while waited < SECONDS:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            ended = self._has_ended()
             found = look()
             if found is not None:
                 return found
-            try:
-                self._process.wait(_LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                waited += _LOOK_SECONDS
-            else:
-                found = look()
-                if found is not None:
-                    return found
+            if ended:
                 raise AssertionError(f"ended before {what}:\n{self.output()}")
         raise AssertionError(f"no {what} in {SECONDS:.0f} s:\n{self.output()}")
 
@@ -161,6 +156,13 @@ class Program:
         finally:
             self._process.kill()
             self._process.wait()
+
+    def _has_ended(self) -> bool:
+        try:
+            self._process.wait(_LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
 
 class Host(Program):
