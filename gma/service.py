@@ -20,14 +20,16 @@ from gma import __version__
 from gma.config import Config
 from gma.core.broker import App, Broker
 from gma.core.hostname import HostRules
+from gma.fediverse.agent import ClosableAgent, PublicAgent
 from gma.fediverse.discovery import Discovery
 from gma.fediverse.mastodon import Fediverse
-from gma.fediverse.outbound import ClosableAgent, Outbound, PublicAgent
+from gma.fediverse.outbound import Outbound
 from gma.storage.database import Database, DatabaseUnusable, open_pool, prepare
 from gma.storage.registrations import SqliteRegistrations
 from gma.storage.requests import SqliteRequests
 from gma.web.addresses import Origins
-from gma.web.resources import Pages, Pathways, SocketGuard, tree
+from gma.web.handshake import SocketGuard
+from gma.web.resources import Pages, Pathways, tree
 from gma.web.websocket import SocketFactory
 
 

@@ -1,134 +1,29 @@
-"""The tree of web pages, and the guard before the socket; no rules.
-
-Every answer of ours is a :class:`Reply`, so that all have the same headers and the one guard.
-"""
+"""The tree of web pages; no rules."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import attrs
 import msgspec
-from autobahn.twisted.resource import WebSocketResource
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.web import http
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.resource import Resource
 from twisted.web.server import Request as HTTPRequest
+from twisted.web.server import Site
 
 from gma.core.broker import Broker, Callback, Departure, ExpiredRequest, UnknownRequest
 from gma.core.request import Request, State
-from gma.web.addresses import Origins
+from gma.web.handshake import SocketGuard
 from gma.web.pages import texts
-from gma.web.pages.page import STYLE_HASH, Page, render
-from gma.web.websocket import SocketFactory
+from gma.web.replies import Answer, Branch, Cookie, Leaf, Reply, page_reply
 
 MAX_CODE_OCTETS = 8 * 1024
 
 _STATE = re.compile(r"[A-Za-z0-9_-]{16,43}")
 _SHAPES = {b"auth": "/auth/{id}", b"callback": "/callback/{host}", b"ws": "/ws", b"": "/"}
-
-_HEADERS = {
-    "Server": "gma",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    # No form-action: Chromium applies it to every redirect that follows a form.
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src {STYLE_HASH}; base-uri 'none'; frame-ancestors 'none'"
-    ),
-}
-
-
-@attrs.frozen
-class Cookie:
-    """A cookie of one request, for this browser alone.
-
-    :ivar max_age: seconds.
-    """
-
-    name: str
-    value: str = attrs.field(repr=False)
-    max_age: int
-    secure: bool
-
-
-@attrs.frozen
-class Reply:
-    """An answer to a browser: a page, some JSON, or the way on."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/html; charset=utf-8"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    cookie: Cookie | None = None
-
-
-Answer = Callable[[HTTPRequest], Awaitable[Reply]]
-
-
-class Leaf(Resource):
-    """One page: an answer for GET and HEAD, whose border this is."""
-
-    isLeaf = True
-    _log = Logger()
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self._answer = answer
-
-    def render(self, request: HTTPRequest) -> int:
-        """Start the answer; it is given up when the browser goes away."""
-        answering = Deferred.fromCoroutine(self._respond(request))
-        request.notifyFinish().addErrback(lambda _: answering.cancel())
-        return NOT_DONE_YET
-
-    async def _respond(self, request: HTTPRequest) -> None:
-        try:
-            _write(request, await self._reply(request))
-        except CancelledError:
-            return
-        except Exception:
-            self._log.failure("a page failed")
-            _write(request, await page_reply(texts.server_error()))
-
-    async def _reply(self, request: HTTPRequest) -> Reply:
-        if request.postpath:
-            return await page_reply(texts.not_found())
-        if request.method not in (b"GET", b"HEAD"):
-            return await page_reply(texts.method_not_allowed("GET, HEAD"))
-        return await self._answer(request)
-
-
-class Branch(Resource):
-    """A path with pages below it; what is not there is a page as well.
-
-    :param child: what answers for the name that follows, where it is not a fixed one.
-    """
-
-    def __init__(self, child: Callable[[str], Answer] | None = None) -> None:
-        super().__init__()
-        self._child = child
-
-    def getChild(self, path: bytes, request: HTTPRequest) -> IResource:
-        """The page of this name."""
-        try:
-            name = path.decode("ascii")
-        except UnicodeDecodeError:
-            name = ""
-        if self._child is None or not name:
-            return Leaf(_not_found)
-        return Leaf(self._child(name))
-
-    def render(self, request: HTTPRequest) -> int:
-        """The path itself, with nothing after it, is no page."""
-        return Leaf(_not_found).render(request)
 
 
 class Pages:
@@ -233,41 +128,6 @@ class Pages:
         return f"__Host-gma-{request_id}" if self._secure else f"gma-{request_id}"
 
 
-class SocketGuard(Resource):
-    """Stands before Autobahn: only a proper handshake from where it may come from gets through."""
-
-    isLeaf = True
-
-    def __init__(self, factory: SocketFactory, origins: Origins, authority: str) -> None:
-        super().__init__()
-        self._websocket = WebSocketResource(factory)
-        self._origins = origins
-        self._authority = authority
-
-    def render(self, request: HTTPRequest) -> int:
-        """Hand the connection over to Autobahn, or say in a page why not."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return Leaf(refusal).render(request)
-        headers = request.requestHeaders
-        # What has been decided here, and what we do not speak, is not for Autobahn to judge again.
-        for name in ("Origin", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"):
-            headers.removeHeader(name)
-        headers.setRawHeaders("Host", [self._authority])
-        request.uri = b"/ws"
-        taken = self._websocket.render(request)
-        return cast(int, taken)
-
-    def _refusal(self, request: HTTPRequest) -> Answer | None:
-        if request.postpath:
-            return _not_found
-        if request.method != b"GET" or not _asks_for_upgrade(request):
-            return _upgrade_required
-        if not self._origins.admit(_origin(request)):
-            return _foreign_origin
-        return None if _has_key(request) else _bad_request
-
-
 class Pathways(Site):
     """The site; its log tells the shape of a path, never an id, a host, a code or a state."""
 
@@ -296,11 +156,6 @@ def tree(pages: Pages, guard: SocketGuard) -> Resource:
     root.putChild(b"callback", Branch(pages.callback))
     root.putChild(b"ws", guard)
     return root
-
-
-async def page_reply(page: Page) -> Reply:
-    """A page as an answer."""
-    return Reply(page.status, await render(page), headers=dict(page.headers))
 
 
 class _BadCallback(Exception):
@@ -334,67 +189,3 @@ def _cookie(request: HTTPRequest, name: str) -> str | None:
 
 def _json(status: int, value: Any) -> Reply:
     return Reply(status, msgspec.json.encode(value), "application/json")
-
-
-def _write(request: HTTPRequest, reply: Reply) -> None:
-    request.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode())
-    headers = {**_HEADERS, "Content-Type": reply.content_type, **reply.headers}
-    for name, value in headers.items():
-        request.setHeader(name, value)
-    request.setHeader("Content-Length", str(len(reply.body)))
-    if reply.cookie is not None:
-        request.addCookie(
-            reply.cookie.name,
-            reply.cookie.value,
-            path="/",
-            max_age=str(reply.cookie.max_age),
-            secure=reply.cookie.secure,
-            httpOnly=True,
-            sameSite="lax",
-        )
-    request.write(reply.body)
-    request.finish()
-
-
-async def _not_found(request: HTTPRequest) -> Reply:
-    return await page_reply(texts.not_found())
-
-
-async def _bad_request(request: HTTPRequest) -> Reply:
-    return await page_reply(texts.bad_request())
-
-
-async def _foreign_origin(request: HTTPRequest) -> Reply:
-    return await page_reply(texts.foreign_origin())
-
-
-async def _upgrade_required(request: HTTPRequest) -> Reply:
-    reply = await page_reply(texts.upgrade_required())
-    # RFC 6455 §4.4: which version there is, for one who asked for another.
-    return attrs.evolve(reply, headers={**reply.headers, "Sec-WebSocket-Version": "13"})
-
-
-def _asks_for_upgrade(request: HTTPRequest) -> bool:
-    return (
-        "websocket" in _tokens(request, "Upgrade")
-        and "upgrade" in _tokens(request, "Connection")
-        and request.requestHeaders.getRawHeaders("Sec-WebSocket-Version") == ["13"]
-    )
-
-
-def _tokens(request: HTTPRequest, name: str) -> set[str]:
-    values = request.requestHeaders.getRawHeaders(name, [])
-    return {token.strip().lower() for value in values for token in value.split(",")}
-
-
-def _origin(request: HTTPRequest) -> str | None:
-    values = request.requestHeaders.getRawHeaders("Origin", [])
-    return ", ".join(values) if values else None
-
-
-def _has_key(request: HTTPRequest) -> bool:
-    keys = request.requestHeaders.getRawHeaders("Sec-WebSocket-Key", [])
-    try:
-        return len(keys) == 1 and len(base64.b64decode(keys[0].strip(), validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False

@@ -19,7 +19,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from gma.core.hostname import Host, HostRules
 from gma.fediverse import outbound
-from gma.fediverse.outbound import Answer, AnswerUnusable, Outbound, OutboundFailed, PublicAgent
+from gma.fediverse.agent import PublicAgent
+from gma.fediverse.outbound import Answer, AnswerUnusable, Outbound, OutboundFailed
 
 reactor: Any = installed
 
