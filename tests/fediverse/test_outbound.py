@@ -51,7 +51,9 @@ class _Tree(Resource):
             case b"/away":
                 request.redirect(b"http://127.0.0.1/")
                 return b""
-            case b"/endless":
+            case b"/gzip" | b"/endless":
+                if request.path == b"/gzip":
+                    request.setHeader("Content-Encoding", "gzip")
                 self._pour(request)
                 request.notifyFinish().addErrback(lambda _: self.finished.callback(None))
                 return NOT_DONE_YET
@@ -157,6 +159,11 @@ class BoundTests(OutboundTestCase):
         await self.assertFailure(self.ask(self.client().get(self.url("/endless"))), AnswerUnusable)
         await self.tree.finished
 
+    async def test_compressed(self) -> None:
+        """A compressed body that was not asked for is not read at all."""
+        await self.assertFailure(self.ask(self.client().get(self.url("/gzip"))), AnswerUnusable)
+        await self.tree.finished
+
     async def test_silence(self) -> None:
         """A server that accepts and never answers is given up."""
         self.patch(outbound, "REQUEST_SECONDS", 0.2)
@@ -183,11 +190,12 @@ class PlaceTests(OutboundTestCase):
 
     async def test_private_address(self) -> None:
         """A public name that lies on a private address is not connected to."""
-        self.private = []
+        resolving = _Resolving(reactor, "localhost")
         rules = HostRules("auth.example")
-        agent = PublicAgent(_Resolving(reactor, "localhost"), rules)
-        client = Outbound(agent, rules, reactor, "gma/test")
+        client = Outbound(PublicAgent(resolving, rules), rules, reactor, "gma/test")
         await self.assertFailure(self.ask(client.get("https://rebound.example/")), OutboundFailed)
+        self.assertEqual(resolving.asked, ["rebound.example"])
+        self.assertEqual(resolving.connected, [])
 
     async def test_other_port(self) -> None:
         """A private host is open on its port alone."""
@@ -286,12 +294,20 @@ class _Resolving:
         self._wrapped = wrapped
         self._name = name
         self.nameResolver = self
+        self.asked: list[str] = []
+        self.connected: list[Any] = []
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._wrapped, attribute)
 
+    def connectTCP(self, *arguments: Any, **options: Any) -> Any:
+        """Connect, and note it."""
+        self.connected.append(arguments)
+        return self._wrapped.connectTCP(*arguments, **options)
+
     def resolveHostName(self, receiver: Any, name: str, *arguments: Any) -> Any:
         """Resolve the other name."""
+        self.asked.append(name)
         return self._wrapped.nameResolver.resolveHostName(receiver, self._name, *arguments)
 
 
