@@ -51,9 +51,12 @@ class _Tree(Resource):
             case b"/away":
                 request.redirect(b"http://127.0.0.1/")
                 return b""
-            case b"/gzip" | b"/endless":
-                if request.path == b"/gzip":
-                    request.setHeader("Content-Encoding", "gzip")
+            case b"/gzip":
+                request.setHeader("Content-Encoding", "gzip")
+                request.write(b"")
+                request.notifyFinish().addErrback(lambda _: self.finished.callback(None))
+                return NOT_DONE_YET
+            case b"/endless":
                 self._pour(request)
                 request.notifyFinish().addErrback(lambda _: self.finished.callback(None))
                 return NOT_DONE_YET
