@@ -29,7 +29,7 @@ from gma.storage.registrations import SqliteRegistrations
 from gma.storage.requests import SqliteRequests
 from gma.web.addresses import Origins
 from gma.web.handshake import SocketGuard
-from gma.web.resources import Pages, Pathways, tree
+from gma.web.resources import GmaSite, Pages, tree
 from gma.web.websocket import SocketFactory
 
 
@@ -173,7 +173,7 @@ def _site(
     socket_url = f"{'wss' if scheme == 'https' else 'ws'}://{authority}/ws"
     origins = Origins.of(config.app_origin, config.app_website, config.allowed_origins)
     root = tree(Pages(broker, database.check, socket_url), SocketGuard(sockets, origins, authority))
-    return Pathways(root, reactor=reactor)
+    return GmaSite(root, reactor=reactor)
 
 
 def _raise_at_once(listening: Deferred[Any]) -> None:

@@ -128,7 +128,7 @@ class Pages:
         return f"__Host-gma-{request_id}" if self._secure else f"gma-{request_id}"
 
 
-class Pathways(Site):
+class GmaSite(Site):
     """The site; its log tells the shape of a path, never an id, a host, a code or a state."""
 
     noisy = False

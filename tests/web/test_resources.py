@@ -594,7 +594,7 @@ class LogTests(PageTestCase):
         for path in ("/", "/healthz", "/nonsense/of/any?kind=1"):
             self.browser.get(path)
         self.assertEqual(
-            self.lines("gma.web.resources.Pathways"),
+            self.lines("gma.web.resources.GmaSite"),
             [
                 "GET /auth/{id} 303",
                 "GET /callback/{host} 303",
