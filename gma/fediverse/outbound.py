@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import attrs
 from hyperlink import URL
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -40,6 +42,10 @@ class OutboundFailed(Exception):
 
 class AnswerUnusable(OutboundFailed):
     """The host answers, but with nothing that can be taken: too large, broken off, led astray."""
+
+
+# Errors whose text is of the system's or of our own making.
+_PLAIN = (OutboundFailed, ConnectError, ConnectionLost, DNSLookupError, SSL.Error)
 
 
 @attrs.frozen
@@ -98,7 +104,7 @@ class Outbound:
             raise
         except Exception as error:
             # Whatever Twisted, OpenSSL or the other side may raise, it comes to the same.
-            raise OutboundFailed(f"{type(error).__name__}: {error}") from error
+            raise OutboundFailed(_explain(error)) from error
         return answer
 
     async def _get(self, url: str) -> Answer:
@@ -113,7 +119,7 @@ class Outbound:
             except CancelledError:
                 raise
             except Exception as error:
-                raise AnswerUnusable(f"redirected astray: {error}") from error
+                raise AnswerUnusable(f"redirected astray: {_explain(error)}") from error
         return answer
 
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None) -> Answer:
@@ -132,6 +138,15 @@ class Outbound:
         )
         body = await _read(response)
         return Answer(response.code, response.headers, body)
+
+
+def _explain(error: BaseException) -> str:
+    """What went wrong, for the log: never in the other side's words, which may echo our secrets."""
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return _explain(reasons[0].value)
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, _PLAIN) else name
 
 
 @implementer(IBodyProducer)
