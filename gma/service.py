@@ -33,6 +33,14 @@ from gma.web.resources import GmaSite, Pages, tree
 from gma.web.websocket import SocketFactory
 
 
+class StartFailed(SystemExit, Exception):
+    """The daemon cannot start; the text says why.
+
+    An Exception, so that twistd takes its process file away and tells whoever waits for a daemon in
+    the background; a SystemExit, so that Python prints the text alone.
+    """
+
+
 class Listening(Service):
     """Listens while it runs.
 
@@ -50,7 +58,7 @@ class Listening(Service):
     def privilegedStartService(self) -> None:
         """Listen, while still allowed to on ports below 1024.
 
-        :raises SystemExit: where an endpoint cannot be listened on; that ends the start.
+        :raises StartFailed: where an endpoint cannot be listened on; that ends the start.
         """
         for description in self._descriptions:
             listening = serverFromString(self._reactor, description).listen(self._site)
@@ -68,7 +76,7 @@ class Listening(Service):
         reason = failure.value
         if isinstance(reason, CannotListenError):
             reason = reason.socketError
-        raise SystemExit(f"gma: cannot listen on {description}: {reason}")
+        raise StartFailed(f"gma: cannot listen on {description}: {reason}")
 
 
 class Core(Service):
@@ -121,13 +129,13 @@ class Core(Service):
     def startService(self) -> None:
         """Open the database and take up what an earlier run left.
 
-        :raises SystemExit: where the database cannot be used; that ends the start.
+        :raises StartFailed: where the database cannot be used; that ends the start.
         """
         super().startService()
         try:
             prepare(self._config.db_path)
         except DatabaseUnusable as error:
-            raise SystemExit(f"gma: {error}") from None
+            raise StartFailed(f"gma: {error}") from None
         # Queued before the first request can be: the database has one thread.
         Deferred.fromCoroutine(self._broker.start()).addErrback(self._give_up)
         self._log.info(
@@ -177,7 +185,7 @@ def _site(
 
 
 def _raise_at_once(listening: Deferred[Any]) -> None:
-    """Raise what a Deferred has failed with: SystemExit would be lost in it."""
+    """Raise what a Deferred has failed with: there it would be lost."""
     failures: list[Failure] = []
     listening.addErrback(failures.append)
     for failure in failures:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from gma import service, tap
 from gma.config import Config
-from gma.service import make_service
+from gma.service import StartFailed, make_service
 from tests.support import World
 
 reactor: Any = installed
@@ -81,7 +81,7 @@ class StartTests(TestCase):
         taken = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
         place = f"tcp:{taken.getHost().port}:interface=127.0.0.1"
         root = make_service(_config(self.mktemp(), listen=(place,)), reactor)
-        error = self.assertRaises(SystemExit, root.privilegedStartService)
+        error = self.assertRaises(StartFailed, root.privilegedStartService)
         self.assertIn(f"cannot listen on {place}", str(error))
         self.assertIn("in use", str(error))
         await taken.stopListening()
@@ -91,7 +91,7 @@ class StartTests(TestCase):
         config = _config(self.mktemp())
         config.db_path.write_text("this is no database, but long enough to be looked at" * 20)
         root = make_service(config, reactor)
-        error = self.assertRaises(SystemExit, root.startService)
+        error = self.assertRaises(StartFailed, root.startService)
         self.assertIn(str(config.db_path), str(error))
         self.assertIn("not a database", str(error))
 
