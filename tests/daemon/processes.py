@@ -46,19 +46,28 @@ def environment(**further: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(CHECKOUT), **further}
 
 
-def run(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; what it writes to either stream is in ``stdout``."""
-    return subprocess.run(
-        arguments,
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+def run(
+    arguments: Sequence[str], folder: Path, inherited: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; what it writes to either stream is in ``stdout``.
+
+    :param inherited: file descriptors that it keeps open.
+    """
+    try:
+        return subprocess.run(
+            arguments,
+            cwd=folder,
+            pass_fds=inherited,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"{arguments} has no end: {error.output!r}") from None
 
 
 def free_port() -> int:
@@ -206,9 +215,7 @@ class Host(Program):
         self._ask("POST", msgspec.json.encode(switches))
 
     def _ask(self, method: str, body: bytes | None = None) -> bytes:
-        connection = HTTPSConnection(
-            "localhost", self.port, timeout=SECONDS, context=self._context
-        )
+        connection = HTTPSConnection("localhost", self.port, timeout=SECONDS, context=self._context)
         try:
             connection.request(method, "/_pretend/", body)
             answer = connection.getresponse()

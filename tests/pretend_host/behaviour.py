@@ -96,7 +96,8 @@ class Behaviour:
     """What is switched on; the defaults are a well-behaved Mastodon 4.5.
 
     :ivar registration: a name of :data:`CANNED`, or ``normal``, ``minimal`` (Akkoma's members
-        only), ``hang``, ``drip`` (a byte a second, for ever), ``huge`` or ``reset``.
+        only), ``hang``, ``drip`` (a byte a second, for ever), ``huge``, ``reset`` or ``echo`` (the
+        body, as the first line of what is no HTTP).
     :ivar token: as ``registration``.
     :ivar metadata: as ``registration``; also ``slash`` (at the issuer's end), ``other issuer``,
         ``foreign endpoints``, ``http endpoints``, ``odd endpoints``, ``bad types``, ``redirect``

@@ -66,6 +66,7 @@ class PretendHost(Resource):
             (b"POST", "/auth/sign_in"): self._sign_in,
             (b"POST", "/oauth/token"): self._token,
             (b"GET", "/api/v1/accounts/verify_credentials"): self._verify,
+            (b"OPTIONS", "/api/v1/accounts/verify_credentials"): self._preflight,
         }
 
     def count(self, path: str) -> int:
@@ -226,6 +227,12 @@ class PretendHost(Resource):
         request.setHeader("Access-Control-Allow-Origin", "*")
         _send_json(request, 200, {"username": account, "acct": account, "display_name": ""})
 
+    async def _preflight(self, request: Request) -> None:
+        # What a web page's browser asks before it sends a token (Fetch standard, "CORS-preflight").
+        request.setHeader("Access-Control-Allow-Origin", "*")
+        request.setHeader("Access-Control-Allow-Headers", "authorization")
+        request.finish()
+
     def _query(self, url: str) -> str:
         place, _, query = url.partition("?")
         assert place == f"{self.origin}/oauth/authorize", place
@@ -262,6 +269,10 @@ class PretendHost(Resource):
             await self._stream(request, switch)
         elif switch == "hang":
             await Deferred()
+        elif switch == "echo":
+            assert request.content is not None
+            request.channel.write(b"Odd: " + request.content.read() + b"\r\n\r\n")
+            request.channel.loseConnection()
         else:
             return False
         return True
