@@ -14,6 +14,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gma.core.broker import Broker, ScopeRefused
 from gma.core.messages import (
@@ -39,6 +40,7 @@ MAX_BAD_MESSAGES = 10
 # RFC 6455 §7.4.1
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
 _PING_SECONDS = 25
@@ -78,16 +80,11 @@ class Session:
         """Take a frame; never raises."""
         if not self._open:
             return
-        if is_binary:
-            self.close(UNSUPPORTED_DATA, "text frames only")
-            return
         try:
-            message = decode(payload)
-        except InvalidMessage as error:
-            self._reject(error)
-            return
-        self._bad_messages = 0
-        self._start(self._auth(message))
+            self._take(payload, is_binary)
+        except Exception:
+            self._log.failure("a frame failed")
+            self.close(INTERNAL_ERROR, "something went wrong here")
 
     def send(self, message: ServerMessage) -> None:
         """See :meth:`gma.core.ports.Client.send`."""
@@ -107,10 +104,27 @@ class Session:
         for work in list(self._work):
             work.cancel()
 
+    def _take(self, payload: bytes, is_binary: bool) -> None:
+        if is_binary:
+            self.close(UNSUPPORTED_DATA, "text frames only")
+            return
+        try:
+            message = decode(payload)
+        except InvalidMessage as error:
+            self._reject(error)
+            return
+        self._bad_messages = 0
+        self._start(self._auth(message))
+
     def _start(self, working: Coroutine[Deferred[Any], Any, None]) -> None:
         work = Deferred.fromCoroutine(working)
         self._work.add(work)
-        work.addBoth(lambda _: self._work.discard(work))
+        work.addBoth(self._finish, work)
+
+    def _finish(self, result: Failure | None, work: Deferred[None]) -> None:
+        self._work.discard(work)
+        if isinstance(result, Failure):
+            self._log.failure("an answer failed", result)
 
     async def _auth(self, auth: Auth) -> None:
         """The guard of this border: whatever happens, the client has an answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from gma.core.single_flight import SingleFlight
@@ -125,6 +126,16 @@ class SingleFlightTests(SynchronousTestCase):
         self.failureResultOf(waiter, CancelledError)
         self.work.ends[0].errback(ValueError("in vain"))
         self.assert_nothing_lost()
+
+    def test_log(self) -> None:
+        """A failure goes to the log where nobody waits for it, and there alone."""
+        with capturedLogs() as events:
+            self.failureResultOf(self.flights.join("a", _failing), ValueError)
+            waiter = self.join("b")
+            waiter.cancel()
+            self.failureResultOf(waiter, CancelledError)
+            self.work.ends[0].errback(ValueError("for nobody"))
+        self.assertEqual([event["error"] for event in events], ["for nobody"])
 
     def test_next_flight(self) -> None:
         """Whoever asks after the end gets a new run."""

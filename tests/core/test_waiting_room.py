@@ -82,8 +82,9 @@ class WaitingRoomTests(SynchronousTestCase):
         self.clock.advance(20.0)
         self.room.enter("r1", self.first, 10.0)
         within = self.expired_ids()
+        rings_at = [call.getTime() for call in self.clock.getDelayedCalls()]
         self.clock.advance(0.0)
-        self.assertEqual((within, self.expired_ids()), ([], ["r1"]))
+        self.assertEqual((within, rings_at, self.expired_ids()), ([], [20.0], ["r1"]))
 
     def test_early_timer(self) -> None:
         """A timer that rings before the time by the clock on the wall is set anew."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -171,36 +171,49 @@ class BackgroundTests(WorldTestCase):
     """twistd without ``--nodaemon``: it goes into the background once the daemon serves."""
 
     def setUp(self) -> None:
-        """A daemon that is yet to be started, and its configuration."""
+        """A daemon that is yet to be started, its configuration, and a pipe that it inherits."""
         super().setUp()
         self.daemon = self.make_daemon()
         (self.folder / "gma.yaml").write_text(yaml.safe_dump(self.daemon.config), "utf-8")
         self.pid_file = self.folder / "gma.pid"
+        self.reading, self.writing = os.pipe()
+        self.addCleanup(os.close, self.reading)
+        self.addCleanup(self.kill)
 
-    def start(self, inherited: Sequence[int] = ()) -> int:
+    def kill(self) -> None:
+        """End what a failed test has left in the background."""
+        if self.pid_file.exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
+
+    def start(self) -> int:
         """Start it in the background; the exit status of the start."""
         options = ("--pidfile=gma.pid", "--logfile=gma.log")
         command = twistd(*options, "gma", "--config", "gma.yaml")
-        return run(command, self.folder, inherited).returncode
+        try:
+            return run(command, self.folder, [self.writing]).returncode
+        finally:
+            os.close(self.writing)
+
+    def wait_for_end(self) -> None:
+        """Return once no process is left of it: each has the pipe open as long as it lives."""
+        ended, _, _ = select.select([self.reading], [], [], SECONDS)
+        self.assertEqual(ended, [self.reading], self.daemon.log())
 
     def test_serves(self) -> None:
         """It serves when the command returns, until the process in the pid file is ended."""
-        reading, writing = os.pipe()
-        self.addCleanup(os.close, reading)
-        status = self.start([writing])
-        os.close(writing)
-        self.assertEqual(status, 0, self.daemon.log())
+        self.assertEqual(self.start(), 0, self.daemon.log())
         self.assertEqual(self.daemon.health(), (200, b'{"status":"ok"}'), self.daemon.log())
         os.kill(int(self.pid_file.read_text()), signal.SIGTERM)
-        # The pipe ends with the last process that has it open.
-        self.assertEqual(select.select([reading], [], [], SECONDS)[0], [reading])
+        self.wait_for_end()
         self.assertFalse(self.pid_file.exists())
         self.assertNotIn("Traceback", self.daemon.log())
 
     def test_refuses(self) -> None:
-        """A start that fails makes the command fail, and leaves no pid file behind."""
+        """A start that fails makes the command fail, says why and leaves no pid file behind."""
         with socket.create_server(("127.0.0.1", self.daemon.port)):
             self.assertEqual(self.start(), 1)
+            self.wait_for_end()
         self.assertIn("gma: cannot listen on", self.daemon.log())
         self.assertNotIn("Traceback", self.daemon.log())
         self.assertFalse(self.pid_file.exists())

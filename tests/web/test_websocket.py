@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gma.web import websocket
 from tests.support import World
 
 
@@ -157,6 +158,27 @@ class AuthTests(SynchronousTestCase):
         self.assertEqual(answer["parameters"]["error"], "server_error")
         self.assertNotIn("gone", json.dumps(answer))
         self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_frame_fails(self) -> None:
+        """A frame that we fail at closes with 1011, without the failure's text."""
+
+        def decode(payload: bytes) -> None:
+            raise ZeroDivisionError("of ours")
+
+        self.patch(websocket, "decode", decode)
+        self.assertEqual(self.client.send("{}"), [])
+        self.assertEqual(self.client.protocol.close_code, 1011)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_answer_fails(self) -> None:
+        """An answer that cannot be sent is logged and harms no other."""
+
+        def encode(message: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(websocket, "encode", encode)
+        self.assertEqual(self.client.send(_auth(host="mastodon.example")), [])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_gone_before_the_answer(self) -> None:
         """A client that leaves before its answer leaves nothing behind."""
