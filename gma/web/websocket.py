@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from txaio.tx import make_logger
 
 from gma.core.broker import Broker, ScopeRefused
 from gma.core.messages import (
@@ -175,6 +176,8 @@ def _error(code: str, sentence: str, ref: str | None) -> Error:
 class Socket(WebSocketServerProtocol):
     """Autobahn's side of one connection: hands hooks over to a :class:`Session`."""
 
+    # Below this level Autobahn tells of every peer that breaks off, with its address.
+    log = make_logger(level="error")
     session: Session | None = None
 
     def onOpen(self) -> None:

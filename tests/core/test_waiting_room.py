@@ -190,8 +190,10 @@ class WaitingRoomTests(SynchronousTestCase):
         self.room.leave(self.first)
         self.assertEqual((self.clock.getDelayedCalls(), self.room.call("r2")), ([], None))
 
-    def test_close_empty(self) -> None:
-        """An empty room may be closed, and twice."""
+    def test_close_twice(self) -> None:
+        """A room may be closed twice, and when nobody has ever been in it."""
+        self.room.close()
+        self.room.enter("r1", self.first, 10.0)
         self.room.close()
         self.room.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -626,6 +626,16 @@ class LogTests(PageTestCase):
             ],
         )
 
+    def test_no_address(self) -> None:
+        """No address of a client is in the log, however its socket ends."""
+        self.client.send_raw(b" " * 9000)
+        silent = self.world.connect()
+        self.patch(silent.protocol, "sendPong", lambda payload=None: None)
+        for _ in range(6):
+            self.world.advance(10)
+        self.assertIsNotNone(silent.protocol.close_code)
+        self.assertNotIn("127.0.0.1", self.written())
+
     def test_no_secret(self) -> None:
         """Neither a good login nor a failed one leaves a secret in the log."""
         secrets = [self.request_id]
