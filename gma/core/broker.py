@@ -6,6 +6,7 @@ by the border that started it: what must not end half-way runs in flights that t
 
 from __future__ import annotations
 
+import math
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -52,6 +53,7 @@ _SECRET_OCTETS = 32
 _SENTENCES = {
     "access_denied": "The user declined the request.",
     "expired_token": "The user did not authorize in time.",
+    "invalid_grant": "The host did not accept the login, which may have taken too long.",
     "invalid_scope": "The host does not grant these scopes.",
     "temporarily_unavailable": "The host could not answer just now; try again later.",
     "server_error": "The host did not complete the login.",
@@ -151,7 +153,6 @@ class Broker:
         self._clock = clock
         self._now = now
         self._token_bytes = token_bytes
-        self._stopped = False
         self._waiting = WaitingRoom(clock, now, self._expire)
         self._registering: SingleFlight[RegistrationKey, Registration] = SingleFlight()
         self._discovering: SingleFlight[Host, Endpoints] = SingleFlight()
@@ -166,7 +167,6 @@ class Broker:
 
     def stop(self) -> None:
         """Cancel all work and every timer; waiting clients hear nothing of it from here."""
-        self._stopped = True
         if self._forgetting.running:
             self._forgetting.stop()
         self._waiting.close()
@@ -307,18 +307,21 @@ class Broker:
         state = self._random_text(_SECRET_OCTETS)
         verifier = self._random_text(_SECRET_OCTETS)
         nonce = self._token_bytes(sealing.NONCE_OCTETS)
-        now = self._now()
         await self._requests.add_visit(
             Visit(
                 request_id=request.id,
                 state_hash=sealing.digest(state),
                 cookie_hash=sealing.digest(cookie),
                 sealed_verifier=sealing.seal_verifier(verifier, cookie, nonce),
-                begun_at=now,
+                begun_at=self._now(),
             )
         )
         location = self._fediverse.authorize_url(request, state, sealing.code_challenge(verifier))
-        return Departure(request.id, location, cookie, max(1, int(request.expires_at - now)))
+        return Departure(request.id, location, cookie, self._cookie_seconds(request))
+
+    def _cookie_seconds(self, request: Request) -> int:
+        # Until the last page is gone, which tells of the outcome, or that the time was up.
+        return math.ceil(request.expires_at + self.app.request_ttl - self._now())
 
     async def _knows(self, request: Request, cookie: str | None) -> bool:
         return cookie is not None and await self._requests.has_visit(
@@ -363,9 +366,6 @@ class Broker:
         try:
             token = await self._fediverse.exchange(request, code, verifier)
         except ports.ExchangeFailed as failure:
-            if self._stopped:
-                # Broken off by ourselves: the next start finds it interrupted.
-                return
             state, error = State.FAILED, failure.error
             self._conclude(request, failure.error)
         else:

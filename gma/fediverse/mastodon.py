@@ -38,6 +38,8 @@ MAX_SECRET_OCTETS = 8 * 1024
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _MILLISECONDS = 100_000_000_000
+# Of RFC 6749 §5.2, what says something to an app and its user.
+_TOLD_ON = ("invalid_grant", "invalid_scope")
 
 
 class _App(msgspec.Struct):
@@ -58,8 +60,15 @@ class _Token(msgspec.Struct):
     expires_in: object = None
 
 
+class _Error(msgspec.Struct):
+    """An error, of which hosts agree on nothing: a code, a sentence, an object."""
+
+    error: object = None
+
+
 _app_decoder = msgspec.json.Decoder(_App)
 _token_decoder = msgspec.json.Decoder(_Token)
+_error_decoder = msgspec.json.Decoder(_Error)
 
 
 @attrs.frozen
@@ -142,8 +151,7 @@ class Fediverse:
             self._log.warn(
                 "no token from {host}: status {status}", host=request.api_host, status=answer.status
             )
-            unwell = answer.status >= 500 or answer.status == 429
-            raise ExchangeFailed("temporarily_unavailable" if unwell else "server_error")
+            raise ExchangeFailed(_exchange_error(answer))
         return token
 
 
@@ -213,6 +221,17 @@ def _token(answer: Answer, request: Request, now: float) -> Token | None:
         else None,
         expires_in=_positive(raw.expires_in),
     )
+
+
+def _exchange_error(answer: Answer) -> str:
+    """The code of ours for an answer that is no token."""
+    if answer.status >= 500 or answer.status == 429:
+        return "temporarily_unavailable"
+    try:
+        error = _error_decoder.decode(answer.body).error
+    except (msgspec.DecodeError, RecursionError):
+        return "server_error"
+    return error if isinstance(error, str) and error in _TOLD_ON else "server_error"
 
 
 def _is_plain(secret: str) -> bool:

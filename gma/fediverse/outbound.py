@@ -5,7 +5,7 @@ Knows HTTP and treq; knows nothing of OAuth or Mastodon.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -96,16 +96,14 @@ class Outbound:
         """
         return await self._in_time(self._request("POST", url, form))
 
-    async def _in_time(self, answering: Any) -> Answer:
-        deadline = Deferred.fromCoroutine(answering).addTimeout(REQUEST_SECONDS, self._clock)
+    async def _in_time(self, answering: Coroutine[Deferred[Any], Any, Answer]) -> Answer:
         try:
-            answer: Answer = await deadline
+            return await _cancelled_plainly(answering, self._clock)
         except (OutboundFailed, CancelledError):
             raise
         except Exception as error:
             # Whatever Twisted, OpenSSL or the other side may raise, it comes to the same.
             raise OutboundFailed(_explain(error)) from error
-        return answer
 
     async def _get(self, url: str) -> Answer:
         answer = await self._request("GET", url, None)
@@ -138,6 +136,31 @@ class Outbound:
         )
         body = await _read(response)
         return Answer(response.code, response.headers, body)
+
+
+def _cancelled_plainly(
+    answering: Coroutine[Deferred[Any], Any, Answer], clock: IReactorTime
+) -> Deferred[Answer]:
+    """The answer within the deadline; who cancels gets :exc:`CancelledError` and nothing else.
+
+    Twisted's client ends a cancelled request in one of several errors of a broken connection.
+    """
+
+    is_wanted = True
+
+    def give_up(_: Deferred[Answer]) -> None:
+        nonlocal is_wanted
+        is_wanted = False
+        working.cancel()
+
+    def settle(result: Answer | Failure) -> None:
+        if is_wanted:
+            waiting.callback(result)
+
+    waiting: Deferred[Answer] = Deferred(give_up)
+    working = Deferred.fromCoroutine(answering).addTimeout(REQUEST_SECONDS, clock)
+    working.addBoth(settle)
+    return waiting
 
 
 def _explain(error: BaseException) -> str:

@@ -234,6 +234,16 @@ class ExpiryTests(WorldTestCase):
         page = person.go(begun["url"])
         self.assertEqual((page.status, page.heading), (410, texts.expired().title))
 
+    def test_late(self) -> None:
+        """A person who comes back from the host too late is told so, and nothing is exchanged."""
+        daemon = self.start_daemon(request_ttl=3)
+        client, person = self.connect(daemon), self.browser(daemon)
+        callback = person.decide(client.begin(self.host.authority)["url"])
+        self.assertEqual(client.receive()["parameters"]["error"], "expired_token")
+        page = person.go(callback)
+        self.assertEqual((page.status, page.heading), (410, texts.expired().title))
+        self.assertEqual(self.host.asked("/oauth/token"), [])
+
 
 class RestartTests(_LoginTestCase):
     """Logins that the daemon's end gets in the way of."""

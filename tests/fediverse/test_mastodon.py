@@ -206,7 +206,7 @@ class TokenTests(SynchronousTestCase):
         """Whatever a host says instead of a token, client and user are told in our words."""
         for switch, error in (
             ("invalid client", "server_error"),
-            ("invalid grant", "server_error"),
+            ("invalid grant", "invalid_grant"),
             ("invalid credentials", "server_error"),
             ("error object", "server_error"),
             ("empty 400", "server_error"),

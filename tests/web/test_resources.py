@@ -81,14 +81,14 @@ class LinkTests(PageTestCase):
         self.assertEqual(len(value), 43)
         self.assertEqual(
             {it.lower() for it in attributes},
-            {"path=/", "max-age=600", "secure", "httponly", "samesite=lax"},
+            {"path=/", "max-age=1200", "secure", "httponly", "samesite=lax"},
         )
 
     def test_max_age_is_what_is_left(self) -> None:
-        """The cookie lives as long as the request."""
+        """The cookie lives as long as the request and its last page."""
         self.world.advance(200)
         shown = self.browser.get(f"/auth/{self.request_id}")
-        self.assertIn("Max-Age=400", shown.headers["set-cookie"])
+        self.assertIn("Max-Age=1000", shown.headers["set-cookie"])
 
     def test_over_http(self) -> None:
         """Where there is no https the cookie has no prefix that would need it."""
@@ -625,6 +625,14 @@ class LogTests(PageTestCase):
                 "login at mastodon.example: undelivered",
             ],
         )
+
+    def test_end_blames_nobody(self) -> None:
+        """What the end of the daemon breaks off is not told as a host's failure."""
+        self.world.add_host("slow.example").behaviour.registration = "hang"
+        self.client.send({"type": "auth", "parameters": {"host": "slow.example"}})
+        self.world.stop()
+        self.assertEqual(self.lines("gma.fediverse.mastodon.Fediverse"), [])
+        self.assertEqual(self.lines("gma.core.single_flight.SingleFlight"), [])
 
     def test_no_address(self) -> None:
         """No address of a client is in the log, however its socket ends."""
