@@ -59,46 +59,32 @@ class Pages:
 
     def auth(self, request_id: str) -> Answer:
         """``GET /auth/{id}``: on to the host, or the outcome."""
-
-        async def answer(request: HTTPRequest) -> Reply:
-            cookie = _cookie(request, self._cookie_name(request_id))
-            try:
-                if request.method == b"HEAD":
-                    return await self._glance(await self._broker.look(request_id, cookie))
-                reached = await self._broker.follow_link(request_id, cookie)
-            except UnknownRequest:
-                return await page_reply(texts.unknown())
-            except ExpiredRequest:
-                return await page_reply(texts.expired())
-            if isinstance(reached, Departure):
-                return self._depart(reached)
-            return await self._outcome(reached)
-
-        return answer
+        return lambda request: _told(self._open_link(request, request_id))
 
     def callback(self, api_host: str) -> Answer:
         """``GET /callback/{host}``: where hosts send the browser back."""
+        return lambda request: _told(self._come_back(request, api_host))
 
-        async def answer(request: HTTPRequest) -> Reply:
-            if request.method == b"HEAD":
-                return await page_reply(texts.method_not_allowed("GET"))
-            try:
-                callback = _callback(api_host, request)
-                reached = await self._broker.take_callback(
-                    callback, lambda request_id: _cookie(request, self._cookie_name(request_id))
-                )
-            except _BadCallback:
-                return await page_reply(texts.bad_request())
-            except UnknownRequest:
-                return await page_reply(texts.unknown())
-            except ExpiredRequest:
-                return await page_reply(texts.expired())
-            if isinstance(reached, Departure):
-                return self._depart(reached)
-            # The outcome has an address of its own: code and state leave the address bar.
-            return Reply(303, headers={"Location": self._broker.app.link(reached)})
+    async def _open_link(self, request: HTTPRequest, request_id: str) -> Reply:
+        cookie = _cookie(request, self._cookie_name(request_id))
+        if request.method == b"HEAD":
+            return await self._glance(await self._broker.look(request_id, cookie))
+        reached = await self._broker.follow_link(request_id, cookie)
+        if isinstance(reached, Departure):
+            return self._depart(reached)
+        return await self._outcome(reached)
 
-        return answer
+    async def _come_back(self, request: HTTPRequest, api_host: str) -> Reply:
+        if request.method == b"HEAD":
+            return await page_reply(texts.method_not_allowed("GET"))
+        reached = await self._broker.take_callback(
+            _callback(api_host, request),
+            lambda request_id: _cookie(request, self._cookie_name(request_id)),
+        )
+        if isinstance(reached, Departure):
+            return self._depart(reached)
+        # The outcome has an address of its own: code and state leave the address bar.
+        return Reply(303, headers={"Location": self._broker.app.link(reached)})
 
     def _depart(self, departure: Departure) -> Reply:
         name = self._cookie_name(departure.request_id)
@@ -156,6 +142,18 @@ def tree(pages: Pages, guard: SocketGuard) -> Resource:
     root.putChild(b"callback", Branch(pages.callback))
     root.putChild(b"ws", guard)
     return root
+
+
+async def _told(answering: Awaitable[Reply]) -> Reply:
+    """The answer, or the page for why there is none."""
+    try:
+        return await answering
+    except _BadCallback:
+        return await page_reply(texts.bad_request())
+    except UnknownRequest:
+        return await page_reply(texts.unknown())
+    except ExpiredRequest:
+        return await page_reply(texts.expired())
 
 
 class _BadCallback(Exception):
