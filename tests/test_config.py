@@ -108,12 +108,17 @@ class GoodTests(ConfigTestCase):
             ("https", "auth.example:443", "https://auth.example"),
             ("https", "Auth.Example", "https://auth.example"),
             ("https", "auth.example:8443", "https://auth.example:8443"),
+            ("http", "localhost", "http://localhost"),
             ("http", "localhost:80", "http://localhost"),
             ("http", "localhost:443", "http://localhost:443"),
             ("https", "bücher.example", "https://xn--bcher-kva.example"),
         ):
             config = self.load(app_scheme=scheme, app_hostname=hostname)
             self.assertEqual(config.app_origin, origin)
+
+    def test_name(self) -> None:
+        """Spaces around the app's name do not belong to it."""
+        self.assertEqual(self.load(app_name=" My app ").app_name, "My app")
 
 
 class MistakeTests(ConfigTestCase):
@@ -164,6 +169,10 @@ class MistakeTests(ConfigTestCase):
         ):
             self.assert_mistake(right, repr(value), **{key: value})
 
+    def test_long_value(self) -> None:
+        """Of a long value only the beginning is shown."""
+        self.assert_mistake(f"is '{'x' * 56}...; it needs", request_ttl="x" * 1000)
+
     def test_unusable(self) -> None:
         """A value of the right kind that cannot be used is told with one that could."""
         folder = str(self.folder)
@@ -189,6 +198,9 @@ class MistakeTests(ConfigTestCase):
             ("scopes", [], "at least one"),
             ("scopes", ["read write"], "read or write:statuses"),
             ("scopes", [""], "read or write:statuses"),
+            ("scopes", ['a"b'], "read or write:statuses"),
+            ("scopes", ["a\\b"], "read or write:statuses"),
+            ("scopes", ["é"], "read or write:statuses"),
             ("listen", [], "at least one"),
             ("listen", ["nonsense"], "tcp:8080"),
             ("listen", ["systemd:domain=INET:index=7"], "tcp:8080"),
@@ -215,6 +227,7 @@ class MistakeTests(ConfigTestCase):
             (b"\xff\xfe\x00\xd8", "is not YAML"),
             (b"a: !!python/object:os.system x", "is not YAML"),
             (b"app_name: a\napp_name: b\n", "twice"),
+            (b"scopes: [{a: 1, a: 2}]", "twice"),
         ):
             self.path.write_bytes(content)
             (line,) = self.stripped(self.assertRaises(ConfigError, load, str(self.path)))

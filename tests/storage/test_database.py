@@ -1,145 +1,217 @@
-"""The database's file, its schema and its transactions."""
+"""The SQLite file: its making, its rights, its transactions."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import stat
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gma.storage.database import SCHEMA_VERSION, Database, DatabaseUnusable, prepare
+from tests.storage.support import StorageTestCase
 from tests.support import Reactor, inline_pool
 
+_ADD_ROW = (
+    "INSERT INTO registrations (api_host, redirect_uri, scopes, client_name, website, client_id,"
+    " client_secret, registered_at) VALUES ('a.example', '', '', '', '', '', '', 0)"
+)
 
-class FileTests(SynchronousTestCase):
-    """Making the file and opening it again."""
+
+def _ask(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """What another program finds in the file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+class PrepareTests(SynchronousTestCase):
+    """A file is made, taken up, or refused."""
 
     def setUp(self) -> None:
-        """A folder."""
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
-        self.path = self.folder / "gma.sqlite"
+        """A place for the file."""
+        self.path = Path(self.mktemp()).absolute()
 
-    def test_private(self) -> None:
-        """The file and its journals are for their owner alone, whatever the umask."""
-        prepare(self.path)
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute("CREATE TABLE more (x)")
-            files = sorted(self.folder.iterdir())
-            self.assertEqual(len(files), 3)
-            for file in files:
-                self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)
+    def refusal(self) -> str:
+        """Why the file cannot be used."""
+        with self.assertRaises(DatabaseUnusable) as caught:
+            prepare(self.path)
+        return str(caught.exception)
 
-    def test_again(self) -> None:
-        """Opening it again changes nothing."""
+    def test_mode(self) -> None:
+        """The file and its journals are readable for their owner alone, whatever the umask."""
+        self.addCleanup(os.umask, os.umask(0))
         prepare(self.path)
-        with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.execute(
-                "INSERT INTO registrations VALUES (1, 'h', 'u', 's', 'n', 'w', 'i', 's', 0)"
-            )
+        database = Database(inline_pool(self.path, Reactor()))
+        self.addCleanup(database.close)
+        self.successResultOf(database.write(lambda cursor: cursor.execute(_ADD_ROW)))
+        modes = {
+            file.name.removeprefix(self.path.name): oct(file.stat().st_mode & 0o777)
+            for file in self.path.parent.glob(f"{self.path.name}*")
+        }
+        self.assertEqual(modes, {"": "0o600", "-wal": "0o600", "-shm": "0o600"})
+
+    def test_version(self) -> None:
+        """A new file has the newest schema."""
         prepare(self.path)
-        with closing(sqlite3.connect(self.path)) as connection:
-            rows = connection.execute("SELECT count(*) FROM registrations").fetchone()
-            version = connection.execute("PRAGMA user_version").fetchone()
-        self.assertEqual((rows, version), ((1,), (SCHEMA_VERSION,)))
+        self.assertEqual(_ask(self.path, "PRAGMA user_version"), [(SCHEMA_VERSION,)])
+
+    def test_tables(self) -> None:
+        """A new file has the tables of the schema, empty."""
+        prepare(self.path)
+        tables = _ask(self.path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.assertEqual(sorted(tables), [("registrations",), ("requests",), ("visits",)])
+
+    def test_empty_file(self) -> None:
+        """An empty file is as good as none."""
+        self.path.touch()
+        prepare(self.path)
+        self.assertEqual(_ask(self.path, "SELECT count(*) FROM registrations"), [(0,)])
+
+    def test_twice(self) -> None:
+        """A file that is up to date keeps what is in it."""
+        prepare(self.path)
+        _ask(self.path, _ADD_ROW)
+        prepare(self.path)
+        self.assertEqual(_ask(self.path, "SELECT api_host FROM registrations"), [("a.example",)])
+
+    def test_nothing_left_open(self) -> None:
+        """Preparing leaves no journal behind and no lock."""
+        prepare(self.path)
+        journals = [*self.path.parent.glob(f"{self.path.name}-*")]
+        _ask(self.path, "BEGIN EXCLUSIVE")
+        self.assertEqual(journals, [])
 
     def test_newer(self) -> None:
-        """A file of a newer gma is refused with both versions and left as it is."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA user_version = 99")
-        error = self.assertRaises(DatabaseUnusable, prepare, self.path)
+        """A newer schema is refused with both versions in the text, and the file stays as it is."""
+        prepare(self.path)
+        _ask(self.path, _ADD_ROW)
+        _ask(self.path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        before = self.path.read_bytes()
         self.assertRegex(
-            str(error), rf"newer gma: schema 99, where this one knows {SCHEMA_VERSION}"
+            self.refusal(), rf"newer gma: schema {SCHEMA_VERSION + 1}, .* knows {SCHEMA_VERSION}"
         )
-        with closing(sqlite3.connect(self.path)) as connection:
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        self.assertEqual(tables, (0,))
+        self.assertEqual(self.path.read_bytes(), before)
 
     def test_no_database(self) -> None:
-        """A file that is something else is refused and left as it is."""
-        self.path.write_text("dear diary, " * 1000)
-        error = self.assertRaises(DatabaseUnusable, prepare, self.path)
-        self.assertIn(str(self.path), str(error))
-        self.assertEqual(self.path.read_text(), "dear diary, " * 1000)
+        """A file that is no database is refused by name, and stays as it is."""
+        content = b"app_name: this is a configuration, not a database\n" * 100
+        self.path.write_bytes(content)
+        self.assertEqual(self.refusal(), f"{self.path}: file is not a database")
+        self.assertEqual(self.path.read_bytes(), content)
+
+    def test_cut_off(self) -> None:
+        """A database of which half is missing is refused by name, and stays as it is."""
+        prepare(self.path)
+        content = self.path.read_bytes()[:5000]
+        self.path.write_bytes(content)
+        self.assertIn(f"{self.path}: ", self.refusal())
+        self.assertEqual(self.path.read_bytes(), content)
+
+    def test_all_or_nothing(self) -> None:
+        """Where a step of the schema fails, none of it is done."""
+        _ask(self.path, "CREATE TABLE requests (theirs)")
+        self.assertIn(f"{self.path}: ", self.refusal())
+        tables = _ask(self.path, "SELECT name FROM sqlite_master")
+        self.assertEqual(
+            (tables, _ask(self.path, "PRAGMA user_version")), ([("requests",)], [(0,)])
+        )
 
     def test_no_folder(self) -> None:
-        """What the system refuses is told with its reason."""
-        error = self.assertRaises(DatabaseUnusable, prepare, self.folder / "none" / "gma.sqlite")
-        self.assertIn("No such file or directory", str(error))
+        """A file in a folder that does not exist is refused by name."""
+        self.path = self.path / "gma.sqlite"
+        self.assertEqual(self.refusal().partition(": ")[0], str(self.path))
 
-    def test_half_an_upgrade(self) -> None:
-        """An upgrade that fails leaves nothing half made."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute("CREATE TABLE visits (in_the_way)")
-        self.assertRaises(DatabaseUnusable, prepare, self.path)
-        with closing(sqlite3.connect(self.path)) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-        self.assertEqual(tables, [("visits",)])
+    def test_folder(self) -> None:
+        """A folder in place of the file is refused by name."""
+        self.path.mkdir()
+        self.assertEqual(self.refusal().partition(": ")[0], str(self.path))
 
 
-class TransactionTests(SynchronousTestCase):
-    """Units of work."""
+class DatabaseTests(StorageTestCase):
+    """Units of work on the pool's connection."""
 
-    def setUp(self) -> None:
-        """An empty database."""
-        path = Path(self.mktemp()).absolute()
-        prepare(path)
-        pool = inline_pool(path, Reactor())
-        self.database = Database(pool)
-        self.addCleanup(self.database.close)
-        self.other = sqlite3.connect(path)
-        self.addCleanup(self.other.close)
+    def hosts(self) -> list[tuple[object, ...]]:
+        """What is on the disk for everyone to see."""
+        return _ask(self.path, "SELECT api_host FROM registrations")
 
-    def write(self, unit: Callable[[sqlite3.Cursor], object]) -> Deferred[object]:
-        """Run a unit that changes something."""
-        return Deferred.fromCoroutine(self.database.write(unit))
+    def test_pragmas(self) -> None:
+        """The pool's connection writes ahead, syncs each commit and holds to foreign keys."""
+        full = 2
+        found = {
+            pragma: self.query(f"PRAGMA {pragma}")
+            for pragma in ("journal_mode", "synchronous", "foreign_keys")
+        }
+        self.assertEqual(
+            found, {"journal_mode": [("wal",)], "synchronous": [(full,)], "foreign_keys": [(1,)]}
+        )
 
-    def count(self) -> int:
-        """How many registrations another connection sees."""
-        (count,) = self.other.execute("SELECT count(*) FROM registrations").fetchone()
-        return int(count)
+    def test_result(self) -> None:
+        """A unit's result is what was asked for."""
+        read = self.database.read(lambda cursor: cursor.execute("SELECT 1").fetchone())
+        self.assertEqual(self.successResultOf(read), (1,))
 
-    def test_committed(self) -> None:
-        """What a unit has done is there for others when it returns."""
-        self.successResultOf(self.write(_insert))
-        self.assertEqual(self.count(), 1)
+    def test_write(self) -> None:
+        """What a unit wrote is committed when it returns."""
+        self.successResultOf(self.database.write(lambda cursor: cursor.execute(_ADD_ROW)))
+        self.assertEqual(self.hosts(), [("a.example",)])
 
     def test_undone(self) -> None:
-        """What a unit did before it failed is undone, and the next one works."""
+        """A unit that raises is undone, and whoever asked for it gets the error."""
 
         def unit(cursor: sqlite3.Cursor) -> None:
-            _insert(cursor)
-            raise ZeroDivisionError
+            cursor.execute(_ADD_ROW)
+            raise ValueError("in vain")
 
-        self.failureResultOf(self.write(unit), ZeroDivisionError)
-        self.assertEqual(self.count(), 0)
-        self.successResultOf(self.write(_insert))
-        self.assertEqual(self.count(), 1)
+        self.failureResultOf(self.database.write(unit), ValueError)
+        self.assertEqual(self.hosts(), [])
 
-    def test_isolated(self) -> None:
-        """What a unit has not finished is not seen by others."""
+    def test_after_undone(self) -> None:
+        """After a unit that failed in SQL the next one is done and committed."""
+        self.failureResultOf(
+            self.database.write(lambda cursor: cursor.execute("NONSENSE")), sqlite3.OperationalError
+        )
+        self.successResultOf(self.database.write(lambda cursor: cursor.execute(_ADD_ROW)))
+        self.assertEqual(self.hosts(), [("a.example",)])
 
-        def unit(cursor: sqlite3.Cursor) -> int:
-            _insert(cursor)
-            return self.count()
+    def test_one_view(self) -> None:
+        """A unit that reads sees one state of the data from beginning to end."""
 
-        self.assertEqual(self.successResultOf(self.write(unit)), 0)
+        def unit(cursor: sqlite3.Cursor) -> list[object]:
+            count = "SELECT count(*) FROM registrations"
+            before = cursor.execute(count).fetchone()
+            _ask(self.path, _ADD_ROW)
+            return [before, cursor.execute(count).fetchone()]
 
-    def test_durable(self) -> None:
-        """The connection is set up so that what is committed is on the disk."""
+        self.assertEqual(self.successResultOf(self.database.read(unit)), [(0,), (0,)])
 
-        def pragmas(cursor: sqlite3.Cursor) -> list[object]:
-            names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-            return [cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+    def test_write_lock(self) -> None:
+        """A unit that writes keeps other writers out from its beginning on."""
 
-        asking = Deferred.fromCoroutine(self.database.read(pragmas))
-        self.assertEqual(self.successResultOf(asking), ["wal", 2, 1, 5000])
+        def unit(cursor: sqlite3.Cursor) -> None:
+            with closing(sqlite3.connect(self.path, timeout=0)) as other:
+                self.assertRaises(sqlite3.OperationalError, other.execute, "BEGIN IMMEDIATE")
 
+        self.successResultOf(self.database.write(unit))
 
-def _insert(cursor: sqlite3.Cursor) -> None:
-    cursor.execute("INSERT INTO registrations VALUES (NULL, 'h', 'u', 's', 'n', 'w', 'i', 's', 0)")
+    def test_no_lock_left(self) -> None:
+        """Between units nobody is kept out."""
+        self.query("SELECT * FROM registrations")
+        self.successResultOf(self.database.write(lambda cursor: None))
+        with closing(sqlite3.connect(self.path, timeout=0)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+
+    def test_check(self) -> None:
+        """A database that answers passes the check."""
+        self.assertIsNone(self.successResultOf(self.database.check()))
+
+    def test_check_fails(self) -> None:
+        """A database that has lost its tables does not pass the check."""
+        _ask(self.path, "DROP TABLE registrations")
+        self.failureResultOf(self.database.check(), sqlite3.OperationalError)
+
+    def test_close(self) -> None:
+        """A database that is closed leaves no journal behind."""
+        self.successResultOf(self.database.write(lambda cursor: cursor.execute(_ADD_ROW)))
+        self.database.close()
+        self.assertEqual([*self.path.parent.glob(f"{self.path.name}-*")], [])
