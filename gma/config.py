@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +27,8 @@ Value = TypeVar("Value")
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 _AUTHORITY = re.compile(r"(?P<name>[^:/?#@\s]+)(?::(?P<port>[0-9]{1,5}))?")
+_VISIBLE = re.compile(r"[^\s\x00-\x20\x7f-\x9f]+")
+_IPV4 = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _MAX_NAME = 60  # Mastodon refuses longer ones
 
 
@@ -97,7 +101,8 @@ def _read(path: str) -> dict[Any, Any]:
         document = yaml.load(Path(path).read_bytes(), _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except yaml.YAMLError as error:
+    except Exception as error:
+        # PyYAML has errors of its own, and lets through what Python makes of a bad date or number.
         raise ConfigError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
     if not isinstance(document, dict):
         raise ConfigError([f"{path}: must hold keys with values, such as: app_name: My app"])
@@ -210,7 +215,9 @@ def _kind(key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
+    if value is None:
+        return "empty"
+    shown = str(value) if isinstance(value, date) else repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
@@ -254,13 +261,22 @@ def _authority(text: str, scheme: str) -> tuple[str, int]:
     return name, port
 
 
-def _web_url(text: str) -> str:
+def _is_web_url(text: str) -> bool:
+    """Whether it is a web address that browsers, hosts and we read alike, its origin included."""
+    if _VISIBLE.fullmatch(text) is None or "\\" in text or len(text) > 2000:
+        return False
     try:
-        url = URL.from_text(text)
-        usable = url.scheme in ("http", "https") and bool(url.host) and len(text) <= 2000
+        url = URL.from_text(text).to_uri().normalize()
+        to_a_labels(url.host)
+    except Malformed:
+        return _IPV4.fullmatch(url.host) is not None and not url.userinfo
     except ValueError:
-        usable = False
-    if not usable:
+        return False
+    return url.scheme in ("http", "https") and not url.userinfo
+
+
+def _web_url(text: str) -> str:
+    if not _is_web_url(text):
         raise _Unusable(
             f"{_shown(text)} is not a web address; it needs one such as https://example.org"
         )
@@ -269,13 +285,29 @@ def _web_url(text: str) -> str:
 
 def _db_path(text: str) -> Path:
     path = Path(text)
-    if not path.is_absolute():
+    if not path.is_absolute() or "\0" in text:
         raise _Unusable(
             f"{_shown(text)} is not an absolute path; it needs one such as /var/lib/gma/gma.sqlite"
         )
-    if not path.parent.is_dir():
+    try:
+        return _usable_file(path)
+    except OSError as error:
+        raise _Unusable(f"{_shown(text)} cannot be used: {error.strerror}") from error
+
+
+def _usable_file(path: Path) -> Path:
+    # stat, not is_dir and exists: these hide why they say no.
+    try:
+        folder = stat.S_ISDIR(path.parent.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        folder = False
+    if not folder:
         raise _Unusable(f"the folder {path.parent} does not exist; make it, or name another")
-    if path.exists() and not path.is_file():
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return path
+    if not is_file:
         raise _Unusable(f"{path} is not a file; it needs the path of one, which is made if missing")
     return path
 
@@ -317,7 +349,10 @@ class _NoReactor:
 
 
 def _allowed_origin(text: str) -> str:
-    if text != "*" and _ORIGIN.fullmatch(text) is None:
+    usable = _ORIGIN.fullmatch(text) is not None and (
+        not text.startswith(("http://", "https://")) or _is_web_url(text)
+    )
+    if text != "*" and not usable:
         raise _Unusable(
             f'{_shown(text)} is not an origin; it needs one such as https://example.org, or "*"'
         )

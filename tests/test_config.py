@@ -157,7 +157,6 @@ class MistakeTests(ConfigTestCase):
         """A value of the wrong kind is shown beside the right one."""
         for key, value, right in (
             ("app_name", 5, "a text"),
-            ("app_name", None, "a text"),
             ("app_scheme", "ftp", "http or https"),
             ("scopes", "read", "a list of texts"),
             ("scopes", [1], "a list of texts"),
@@ -168,6 +167,16 @@ class MistakeTests(ConfigTestCase):
             ("request_ttl", True, "a whole number"),
         ):
             self.assert_mistake(right, repr(value), **{key: value})
+
+    def test_empty_value(self) -> None:
+        """A key without a value is told as what it looks like."""
+        self.assert_mistake("is empty", "a text", app_name=None)
+
+    def test_date(self) -> None:
+        """What YAML takes for a date is shown as it was written."""
+        self.path.write_text("app_name: 2026-01-01\n")
+        lines = self.stripped(self.assertRaises(ConfigError, load, str(self.path)))
+        self.assertIn("app_name: is 2026-01-01; it needs a text", lines)
 
     def test_long_value(self) -> None:
         """Of a long value only the beginning is shown."""
@@ -191,10 +200,24 @@ class MistakeTests(ConfigTestCase):
             ("app_website", "ftp://app.example", "https://"),
             ("app_website", "https://", "https://"),
             ("app_website", "https://a:b:c", "https://"),
+            ("app_website", "https://exa mple.org", "https://"),
+            ("app_website", "https://a.example/a b", "https://"),
+            ("app_website", "https://a.example/\nb", "https://"),
+            ("app_website", "https://[::1]/", "https://"),
+            ("app_website", "https://_a.org", "https://"),
+            ("app_website", "https://a%20b.org", "https://"),
+            ("app_website", "https://ä..org", "https://"),
+            ("app_website", f"https://{'a' * 70}.org", "https://"),
+            ("app_website", "https://user:word@app.example", "https://"),
+            ("app_website", "https://app.example\\x", "https://"),
             ("app_website", f"https://app.example/{'x' * 2000}", "https://"),
             ("db_path", "gma.sqlite", "absolute"),
             ("db_path", f"{folder}/none/gma.sqlite", f"the folder {folder}/none does not exist"),
             ("db_path", folder, "is not a file"),
+            ("db_path", f"{folder}/{'a' * 300}", "name too long"),
+            ("db_path", f"{folder}/a\0b", "absolute"),
+            ("db_path", "/dev/null", "is not a file"),
+            ("db_path", f"{__file__}/gma.sqlite", "does not exist"),
             ("scopes", [], "at least one"),
             ("scopes", ["read write"], "read or write:statuses"),
             ("scopes", [""], "read or write:statuses"),
@@ -209,6 +232,10 @@ class MistakeTests(ConfigTestCase):
             ("allowed_origins", ["https://app.example/"], "https://example.org"),
             ("allowed_origins", ["https://user@app.example"], "https://example.org"),
             ("allowed_origins", ["null"], "https://example.org"),
+            ("allowed_origins", ["https://example.org:port"], "https://example.org"),
+            ("allowed_origins", ["https://*.example.org"], "https://example.org"),
+            ("allowed_origins", ["https://[::1]:3000"], "https://example.org"),
+            ("allowed_origins", ["https://a]b"], "https://example.org"),
             ("private_hosts", ["127.0.0.1"], "host:port"),
             ("private_hosts", ["https://box"], "host:port"),
             ("request_ttl", 0, "1 to 3600"),
@@ -226,6 +253,11 @@ class MistakeTests(ConfigTestCase):
             (b"a: [", "is not YAML"),
             (b"\xff\xfe\x00\xd8", "is not YAML"),
             (b"a: !!python/object:os.system x", "is not YAML"),
+            (b"app_name: 2001-99-99", "is not YAML"),
+            (b"app_name: !!int foo", "is not YAML"),
+            (b"app_name: !!bool foo", "is not YAML"),
+            (b"app_name: !!timestamp foo", "is not YAML"),
+            (b"[" * 5000, "is not YAML"),
             (b"app_name: a\napp_name: b\n", "twice"),
             (b"scopes: [{a: 1, a: 2}]", "twice"),
         ):

@@ -18,9 +18,9 @@ MAX_NAME_OCTETS = 253
 _LDH_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _AUTHORITY = re.compile(r"(?P<name>[^:]+)(?::(?P<port>[0-9]{1,5}))?")
-_HANDLE = re.compile(r"(?:acct:)?@?[^@:/?#\s]+@(?P<authority>[^@/?#]+)/?", re.IGNORECASE)
+_HANDLE = re.compile(r"(?:acct:)?@?[^@:/?#\\\s]+@(?P<authority>[^@/?#]+)/?", re.IGNORECASE)
 _ADDRESS = re.compile(
-    r"(?:https?://)?@?(?P<authority>[^/?#\\]+)(?:[/?#].*)?", re.IGNORECASE | re.DOTALL
+    r"(?:https?://|@)?(?P<authority>[^/?#\\]+)(?:[/?#].*)?", re.IGNORECASE | re.DOTALL
 )
 
 # Special-use names: RFC 6761, 6762, 7686, 8375 and ICANN's .internal.
@@ -144,12 +144,12 @@ def parse_private_host(text: str) -> Host:
 
     :raises Malformed: where it is none of these.
     """
-    scheme, _, rest = text.rpartition("://")
-    if scheme not in ("", "http"):
-        raise Malformed("Only http:// may stand before the name.")
-    name, port = _name_and_port(rest)
-    if scheme == "http":
+    if text.startswith("http://"):
+        name, port = _name_and_port(text.removeprefix("http://"))
         return Host(name, port or 80, "http")
+    if "://" in text:
+        raise Malformed("Only http:// may stand before the name.")
+    name, port = _name_and_port(text)
     return Host(name, port or 443)
 
 
@@ -159,7 +159,7 @@ def to_a_labels(name: str) -> str:
     :raises Malformed: where it is no host name, an address in any notation among them.
     """
     try:
-        mapped = idna.uts46_remap(name.removesuffix("."), std3_rules=False, transitional=False)
+        mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
         labels = [_to_a_label(label) for label in mapped.removesuffix(".").split(".")]
     except (idna.IDNAError, UnicodeError) as error:
         raise Malformed("This is not a valid host name.") from error

@@ -30,7 +30,7 @@ class InvalidMessage(Exception):
 Ref = Annotated[str, msgspec.Meta(max_length=64)]
 # BCP 47 (RFC 5646) as far as its shape goes; no registered tag comes near 35 characters.
 LanguageTag = Annotated[
-    str, msgspec.Meta(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
+    str, msgspec.Meta(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")
 ]
 
 

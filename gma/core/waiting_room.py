@@ -38,7 +38,8 @@ class WaitingRoom:
         self._timer: IDelayedCall | None = None
 
     def enter(self, request_id: str, client: Client, expires_at: float) -> None:
-        """A client begins to wait for a request."""
+        """A client begins to wait for a request; who waited for it before waits no longer."""
+        self.call(request_id)
         self._places[request_id] = _Place(client, expires_at)
         self._ids.setdefault(client, set()).add(request_id)
         self._set_timer()

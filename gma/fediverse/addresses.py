@@ -22,8 +22,9 @@ _UNICAST = IPv6Network("2000::/3")
 # RFC 6052: an IPv6-only network reaches every IPv4 host through these.
 _NAT64 = IPv6Network("64:ff9b::/96")
 # What ipaddress of Python 3.11 takes for global and is not: 6to4 (RFC 7526), documentation
-# (RFC 9637), the 6to4 relays. Whatever else is reserved lies outside 2000::/3 or is known to it.
-_NOT_PUBLIC = tuple(map(ip_network, ("2002::/16", "3fff::/20", "192.88.99.0/24")))
+# (RFC 9637), the 6to4 relays, protocol assignments (RFC 6890). Whatever else is reserved lies
+# outside 2000::/3 or is known to it.
+_NOT_PUBLIC = tuple(map(ip_network, ("2002::/16", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24")))
 
 
 def is_public(text: str) -> bool:

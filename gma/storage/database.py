@@ -72,6 +72,14 @@ _STEPS: tuple[tuple[str, ...], ...] = (
 SCHEMA_VERSION = len(_STEPS)
 
 
+_APPLICATION_ID = 0x676D6100
+"""Stands in the file's head and tells it from the SQLite files of others; "gma" in ASCII."""
+
+
+class _NotOurs(Exception):
+    """The file is of somebody else, or of a newer gma."""
+
+
 class DatabaseUnusable(Exception):
     """The file cannot be used; the text says why, for the operator."""
 
@@ -87,8 +95,11 @@ def prepare(path: Path) -> None:
     try:
         _create(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            # Looked at before anything is changed, the way it keeps its journal included.
+            _check(connection)
+            _configure(connection)
             _upgrade(connection)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, _NotOurs) as error:
         raise DatabaseUnusable(f"{path}: {error}") from error
 
 
@@ -159,20 +170,34 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 def _create(path: Path) -> None:
     # SQLite would make it readable for all; its journals take the rights of the file.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        # SQLite takes a file of a few octets for an empty one, and would write over it.
+        if os.fstat(descriptor).st_size and os.read(descriptor, 16) != b"SQLite format 3\0":
+            raise _NotOurs("file is not a database")
+    finally:
+        os.close(descriptor)
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != _APPLICATION_ID and (application or version or tables):
+        raise _NotOurs("is the database of another program")
+    if version > SCHEMA_VERSION:
+        raise _NotOurs(
+            f"was made by a newer gma: schema {version}, where this one knows {SCHEMA_VERSION}"
+        )
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    _configure(connection)
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        connection.execute("ROLLBACK")
-        raise DatabaseUnusable(
-            f"it was made by a newer gma: schema {version}, where this one knows {SCHEMA_VERSION}"
-        )
     for step in _STEPS[version:]:
         for statement in step:
             connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -356,6 +356,11 @@ class ParseTests(SynchronousTestCase):
         understood = [it for it in ("@", "@@", "user@", "@user@") if "://" in self.outcome(it)]
         self.assertEqual(understood, [])
 
+    def test_odd_ends(self) -> None:
+        """A dot too many, a backslash in a handle and an empty user before a host are refused."""
+        for typed in ("mastodon.example..", "a\\@mastodon.example", "https://@mastodon.example"):
+            self.assertNotIn("://", self.outcome(typed), typed)
+
     def test_sentence(self) -> None:
         """The sentence of a refusal repeats nothing of what was typed."""
         typed = (
@@ -507,7 +512,8 @@ class ParsePrivateHostTests(SynchronousTestCase):
         table = {
             "https://localhost:3000": scheme,
             "ftp://localhost": scheme,
-            "http://http://localhost": scheme,
+            "http://http://localhost": name,
+            "://localhost": scheme,
             "127.0.0.1": address,
             "http://127.0.0.1:3000": address,
             "0x7f.1:3000": address,

@@ -236,6 +236,7 @@ class InvalidMessageTests(SynchronousTestCase):
             "é",
             "a" * 9,
             "en-" + "a" * 9,
+            "en\n",
         )
         overlong = "en" + "-abcdefgh" * 4
         payloads = [_auth(host="", lang=tag) for tag in (*tags, overlong)]

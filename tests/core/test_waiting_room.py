@@ -57,6 +57,14 @@ class WaitingRoomTests(SynchronousTestCase):
             [(10.0, "r1", self.first), (12.0, "r2", self.second), (13.0, "r3", self.first)],
         )
 
+    def test_taken_over(self) -> None:
+        """Who enters for a request takes the place of who waited for it before."""
+        self.room.enter("r1", self.first, 10.0)
+        self.room.enter("r1", self.second, 10.0)
+        self.room.leave(self.first)
+        self.assertEqual(self.room.call("r1"), self.second)
+        self.room.leave(self.second)
+
     def test_not_too_early(self) -> None:
         """Nobody's time comes early."""
         self.room.enter("r1", self.first, 10.0)

@@ -88,8 +88,10 @@ class PrepareTests(SynchronousTestCase):
         _ask(self.path, _ADD_ROW)
         _ask(self.path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         before = self.path.read_bytes()
-        self.assertRegex(
-            self.refusal(), rf"newer gma: schema {SCHEMA_VERSION + 1}, .* knows {SCHEMA_VERSION}"
+        self.assertEqual(
+            self.refusal(),
+            f"{self.path}: was made by a newer gma: schema {SCHEMA_VERSION + 1},"
+            f" where this one knows {SCHEMA_VERSION}",
         )
         self.assertEqual(self.path.read_bytes(), before)
 
@@ -110,12 +112,37 @@ class PrepareTests(SynchronousTestCase):
 
     def test_all_or_nothing(self) -> None:
         """Where a step of the schema fails, none of it is done."""
+        prepare(self.path)
+        for table in ("visits", "requests", "registrations"):
+            _ask(self.path, f"DROP TABLE {table}")
+        _ask(self.path, "PRAGMA user_version = 0")
         _ask(self.path, "CREATE TABLE requests (theirs)")
         self.assertIn(f"{self.path}: ", self.refusal())
         tables = _ask(self.path, "SELECT name FROM sqlite_master")
         self.assertEqual(
             (tables, _ask(self.path, "PRAGMA user_version")), ([("requests",)], [(0,)])
         )
+
+    def test_of_another_program(self) -> None:
+        """An SQLite file that is not ours is refused by name, and stays as it is."""
+        for statement in ("CREATE TABLE notes (x)", "PRAGMA user_version = 1"):
+            self.path = Path(self.mktemp()).absolute()
+            _ask(self.path, statement)
+            before = self.path.read_bytes()
+            self.assertEqual(self.refusal(), f"{self.path}: is the database of another program")
+            self.assertEqual(self.path.read_bytes(), before)
+
+    def test_one_octet(self) -> None:
+        """A file that SQLite would take for an empty one is refused, and stays as it is."""
+        self.path.write_bytes(b"x")
+        self.assertEqual(self.refusal(), f"{self.path}: file is not a database")
+        self.assertEqual(self.path.read_bytes(), b"x")
+
+    def test_open_to_others(self) -> None:
+        """A file that others could read is closed to them."""
+        self.path.touch(0o644)
+        prepare(self.path)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
     def test_no_folder(self) -> None:
         """A file in a folder that does not exist is refused by name."""
