@@ -242,7 +242,7 @@ class SocketFactory(WebSocketServerFactory):
 
     def close_all(self, clock: IReactorTime) -> Deferred[Any]:
         """Ask every client to come back later; fires when all are gone, or soon after."""
-        gone = DeferredList(list(self._sessions.values()))
+        gone = DeferredList(list(self._sessions.values()), consumeErrors=True)
         for session in list(self._sessions):
             session.close(SERVICE_RESTART, "the service restarts; come back soon")
         return gone.addTimeout(2 * _CLOSE_SECONDS, clock, lambda *_: None)
