@@ -138,24 +138,27 @@ class Browser:
         self._transport = StringTransportWithDisconnection()
         self.cookies: dict[str, str] = {}
 
-    def start(self, path: str, method: str = "GET", **headers: str) -> Callable[[], Shown | None]:
+    def start(
+        self, path: str, method: str = "GET", body: bytes = b"", **headers: str
+    ) -> Callable[[], Shown | None]:
         """Ask for a path; calling what is returned gives the answer, or ``None`` so far."""
         self._transport = transport = StringTransportWithDisconnection()
         transport.peerAddr = IPv4Address("TCP", "203.0.113.9", 4711)
         protocol = self._world.core.site.buildProtocol(transport.peerAddr)
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        lines = [f"{method} {path} HTTP/1.1", "Host: somewhere.example", "Connection: close"]
+        host = headers.pop("Host", "somewhere.example")
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close"]
         if self.cookies:
             lines.append("Cookie: " + "; ".join(f"{k}={v}" for k, v in self.cookies.items()))
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        protocol.dataReceived("\r\n".join([*lines, "", ""]).encode())
+        protocol.dataReceived("\r\n".join([*lines, "", ""]).encode() + body)
         return lambda: self._shown(transport.value())
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Shown:
+    def get(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Shown:
         """The answer to a path, or to an address of the daemon's."""
         origin = self._world.config.app_origin
-        shown = self.start(path.removeprefix(origin), method, **headers)()
+        shown = self.start(path.removeprefix(origin), method, body, **headers)()
         assert shown is not None, "no answer yet"
         return shown
 

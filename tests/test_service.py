@@ -76,6 +76,25 @@ class StartTests(TestCase):
             self.assertTrue(answer.endswith(b'{"status":"ok"}'))
         await root.stopService()
 
+    async def test_large_body(self) -> None:
+        """A body beyond 8 KiB is refused before it is read, with a length or without."""
+        root = make_service(_config(self.mktemp(), listen=("tcp:0:interface=127.0.0.1",)), reactor)
+        root.privilegedStartService()
+        root.startService()
+        listening: Any = root.getServiceNamed("listening")
+        number = listening.ports[0].getHost().port
+        large = b"a=b&" * 2049
+        for head, body in (
+            (b"Content-Length: 1000000000", b""),
+            (b"Content-Length: %d" % len(large), large),
+            (b"Transfer-Encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)),
+        ):
+            question = b"POST / HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n%s" % (head, body)
+            answer = await _ask(number, question)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 413 "), answer[:100])
+            self.assertEqual(answer.count(b"HTTP/1.1"), 1)
+        await root.stopService()
+
     async def test_port_taken(self) -> None:
         """A place where somebody else listens ends the start with one clear line."""
         taken = reactor.listenTCP(0, Factory(), interface="127.0.0.1")

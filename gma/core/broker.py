@@ -375,12 +375,10 @@ class Broker:
 
     def _deliver(self, request: Request, token: ports.Token) -> State:
         client = self._waiting.call(request.id)
-        if client is None:
-            self._log.info("login at {host}: undelivered", host=request.api_host)
-            return State.UNDELIVERED
-        client.send(Fulfill(_fulfilled(request, token)))
-        self._log.info("login at {host}: fulfilled", host=request.api_host)
-        return State.FULFILLED
+        is_sent = client is not None and client.send(Fulfill(_fulfilled(request, token)))
+        state = State.FULFILLED if is_sent else State.UNDELIVERED
+        self._log.info("login at {host}: {outcome}", host=request.api_host, outcome=state.value)
+        return state
 
     def _conclude(self, request: Request, error: str) -> None:
         self._log.info("login at {host}: {error}", host=request.api_host, error=error)

@@ -28,6 +28,8 @@ class InvalidMessage(Exception):
 
 
 Ref = Annotated[str, msgspec.Meta(max_length=64)]
+# RFC 6749 §3.3: no spaces, or one scope would pass for several.
+Scope = Annotated[str, msgspec.Meta(max_length=100, pattern=r"\A[!#-\[\]-~]+\Z")]
 # BCP 47 (RFC 5646) as far as its shape goes; no registered tag comes near 35 characters.
 LanguageTag = Annotated[
     str, msgspec.Meta(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")
@@ -44,7 +46,7 @@ class AuthParameters(msgspec.Struct, frozen=True):
 
     host: str | None = None
     hostname: str | None = None
-    scopes: list[str] | None = None
+    scopes: Annotated[list[Scope], msgspec.Meta(max_length=100)] | None = None
     force_login: bool = True
     lang: LanguageTag | None = None
 

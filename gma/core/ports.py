@@ -181,6 +181,9 @@ class Requests(Protocol):
 class Client(Protocol):
     """The one who began a request and waits for its outcome."""
 
-    def send(self, message: ServerMessage) -> None:
-        """Send a message; never raises, whatever the state of the connection."""
+    def send(self, message: ServerMessage) -> bool:
+        """Send a message; never raises, whatever the state of the connection.
+
+        :returns: whether it went out: not to a client that is gone or about to go.
+        """
         ...

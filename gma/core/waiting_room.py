@@ -82,8 +82,9 @@ class WaitingRoom:
             if place.expires_at > now:
                 break
             due.append(request_id)
-        for request_id in due:
-            client = self.call(request_id)
+        called = [(request_id, self.call(request_id)) for request_id in due]
+        # Before anybody is told: what goes wrong with one must not stop the clock for the others.
+        self._set_timer()
+        for request_id, client in called:
             if client is not None:
                 self._expire(request_id, client)
-        self._set_timer()

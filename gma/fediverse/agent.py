@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IStreamClientEndpoint,
 )
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
@@ -29,6 +31,7 @@ from gma.core.hostname import HostRules
 from gma.fediverse.addresses import PublicResolver
 
 CONNECT_SECONDS = 5.0
+MAX_RESPONSE_OCTETS = 512 * 1024
 # Servers drop idle connections after 5 s (Node) or more: a POST on one that is being dropped would
 # be lost, and must not be sent twice.
 IDLE_SECONDS = 4
@@ -122,18 +125,46 @@ class _PublicEndpoints:
         name = uri.host.decode("ascii")
         endpoint = HostnameEndpoint(self._reactor, name, uri.port, timeout=CONNECT_SECONDS)
         if uri.scheme == b"http":
-            return _Quiet(endpoint)
-        return _Quiet(wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint))
+            return _Bounded(endpoint)
+        return _Bounded(wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint))
 
 
 @implementer(IStreamClientEndpoint)
 @attrs.frozen
-class _Quiet:
-    """Connects without two lines in the log for each connection."""
+class _Bounded:
+    """Connects without two lines in the log for each connection, and bounds what comes back."""
 
     _endpoint: IStreamClientEndpoint
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         protocolFactory.noisy = False
-        connecting: Deferred[Any] = self._endpoint.connect(protocolFactory)
-        return connecting
+        bounded = WrappingFactory(protocolFactory)
+        bounded.noisy = False
+        bounded.protocol = _BoundedResponse
+        connecting: Deferred[Any] = self._endpoint.connect(bounded)
+        return connecting.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+class _BoundedResponse(ProtocolWrapper):
+    """Cuts the connection when a response grows past all measure.
+
+    Twisted's client reads headers without end; a body has a cap of its own.
+    """
+
+    _received = 0
+
+    def write(self, data: bytes) -> None:
+        self._received = 0
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._received = 0
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received <= MAX_RESPONSE_OCTETS:
+            super().dataReceived(data)
+        else:
+            transport: Any = self.transport
+            transport.abortConnection()

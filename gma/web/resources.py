@@ -21,6 +21,7 @@ from gma.web.pages import texts
 from gma.web.replies import Answer, Branch, Cookie, Leaf, Reply, page_reply
 
 MAX_CODE_OCTETS = 8 * 1024
+MAX_BODY_OCTETS = 8 * 1024
 
 _STATE = re.compile(r"[A-Za-z0-9_-]{16,43}")
 _SHAPES = {b"auth": "/auth/{id}", b"callback": "/callback/{host}", b"ws": "/ws", b"": "/"}
@@ -106,18 +107,55 @@ class Pages:
             case State.FAILED:
                 page = texts.host_failed(name, host, request.error or "server_error")
             case _:
-                # Its outcome could not be recorded; the next start finds and mends that.
-                page = texts.unavailable()
+                page = texts.unrecorded(name, host)
         return await page_reply(page)
 
     def _cookie_name(self, request_id: str) -> str:
         return f"__Host-gma-{request_id}" if self._secure else f"gma-{request_id}"
 
 
+class SmallRequest(HTTPRequest):
+    """A request whose body is refused once it is too large for any page of ours.
+
+    twisted.web reads and parses a body whole before it asks for the page, whatever its size.
+    """
+
+    _is_refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers have been read."""
+        super().gotLength(length)
+        if length is not None and length > MAX_BODY_OCTETS:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A part of the body has come; it may have no length of its own."""
+        assert self.content is not None
+        if self.content.tell() + len(data) > MAX_BODY_OCTETS:
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """All of it has come."""
+        if not self._is_refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        if not self._is_refused:
+            self._is_refused = True
+            channel: Any = self.channel
+            channel.transport.write(
+                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            channel.loseConnection()
+
+
 class GmaSite(Site):
     """The site; its log tells the shape of a path, never an id, a host, a code or a state."""
 
     noisy = False
+    requestFactory = SmallRequest
     _access_log = Logger()
 
     def log(self, request: http.Request) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from autobahn.exception import Disconnected
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -53,8 +54,8 @@ _CLOSE_SECONDS = 1
 class Frames(Protocol):
     """A connection that frames are written to."""
 
-    def write(self, payload: bytes) -> None:
-        """Send a text frame."""
+    def write(self, payload: bytes) -> bool:
+        """Send a text frame, unless the connection is closing; whether it was sent."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -87,10 +88,9 @@ class Session:
             self._log.failure("a frame failed")
             self.close(INTERNAL_ERROR, "something went wrong here")
 
-    def send(self, message: ServerMessage) -> None:
+    def send(self, message: ServerMessage) -> bool:
         """See :meth:`gma.core.ports.Client.send`."""
-        if self._open:
-            self._frames.write(encode(message))
+        return self._open and self._frames.write(encode(message))
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye; nothing is heard or said after it."""
@@ -196,9 +196,14 @@ class Socket(WebSocketServerProtocol):
             self.factory.forget_session(self.session)
             self.session.lost()
 
-    def write(self, payload: bytes) -> None:
+    def write(self, payload: bytes) -> bool:
         """See :class:`Frames`."""
-        self.sendMessage(payload, isBinary=False)
+        try:
+            self.sendMessage(payload, isBinary=False)
+        except Disconnected:
+            # The closing handshake has begun, from either side, and the connection is still there.
+            return False
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """See :class:`Frames`; ``sendClose`` would refuse the codes that we need."""
@@ -228,6 +233,8 @@ class SocketFactory(WebSocketServerFactory):
             closeHandshakeTimeout=_CLOSE_SECONDS,
             autoPingInterval=_PING_SECONDS,
             autoPingTimeout=_PONG_SECONDS,
+            # A pong is what counts: a client that talks and never reads would be kept for ever.
+            autoPingRestartOnAnyTraffic=False,
         )
 
     def open_session(self, socket: Socket) -> Session:

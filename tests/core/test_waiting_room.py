@@ -13,7 +13,7 @@ from gma.core.waiting_room import WaitingRoom
 class _App:
     """A client that is told nothing here: the room only knows it."""
 
-    def send(self, message: ServerMessage) -> None:
+    def send(self, message: ServerMessage) -> bool:
         raise AssertionError("the room sends nothing")
 
 

@@ -74,6 +74,26 @@ class _Silent(Protocol):
     """Accepts, and says nothing."""
 
 
+class _EndlessHeaders(Protocol):
+    """Answers with headers, and more headers."""
+
+    sent = 0
+    lost: Deferred[None]
+
+    def connectionMade(self) -> None:
+        self._write(b"HTTP/1.1 200 OK\r\n")
+
+    def _write(self, data: bytes) -> None:
+        if self.connected and self.transport is not None:
+            self.transport.write(data)
+            type(self).sent += len(data)
+            reactor.callLater(0, self._write, b"X-n: " + b"a" * 8000 + b"\r\n")
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.connected = 0
+        self.lost.callback(None)
+
+
 class OutboundTestCase(TestCase):
     """A server on loopback and an outbound client that may reach it."""
 
@@ -161,6 +181,16 @@ class BoundTests(OutboundTestCase):
         """A body beyond 256 KiB is not read on, and the connection is cut."""
         await self.assertFailure(self.ask(self.client().get(self.url("/endless"))), AnswerUnusable)
         await self.tree.finished
+
+    async def test_endless_headers(self) -> None:
+        """Headers without end are not read on, and the connection is cut."""
+        _EndlessHeaders.sent = 0
+        _EndlessHeaders.lost = Deferred()
+        self.port = self.listen(Factory.forProtocol(_EndlessHeaders))
+        self.private = [Host("localhost", self.port, "http")]
+        await self.assertFailure(self.ask(self.client().get(self.url("/"))), OutboundFailed)
+        await _EndlessHeaders.lost
+        self.assertLess(_EndlessHeaders.sent, 8 * 1024 * 1024)
 
     async def test_compressed(self) -> None:
         """A compressed body that was not asked for is not read at all."""

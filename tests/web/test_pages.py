@@ -31,7 +31,7 @@ PAGES = {
     "method_not_allowed": (405, texts.method_not_allowed("GET, HEAD")),
     "upgrade_required": (426, texts.upgrade_required()),
     "foreign_origin": (403, texts.foreign_origin()),
-    "unavailable": (503, texts.unavailable()),
+    "unrecorded": (503, texts.unrecorded(APP, HOST)),
     "server_error": (500, texts.server_error()),
 }
 

@@ -227,6 +227,14 @@ class ParameterTests(SynchronousTestCase):
             answer = self.client.auth("mastodon.example", scopes=scopes)
             self.assertEqual(answer["parameters"]["error"], "invalid_scope", scopes)
 
+    def test_several_in_one(self) -> None:
+        """What is no scope is refused: several with spaces between would pass for one."""
+        for scope in ("read: write admin:write", "read:\twrite", "read:\nwrite", "", 'read:"x"'):
+            answer = self.client.auth("mastodon.example", scopes=[scope])
+            self.assertEqual(answer["parameters"]["error"], "invalid_request", scope)
+        answer = self.client.auth("mastodon.example", scopes=["read"] * 101)
+        self.assertEqual(answer["parameters"]["error"], "invalid_request")
+
     def test_no_force_login(self) -> None:
         """A client may leave it to the host whether to ask again."""
         self.assertNotIn("force_login", self._query(force_login=False))
@@ -302,6 +310,12 @@ class BadInputTests(SynchronousTestCase):
         self.client.send_raw(b" " * 8193)
         self.assertEqual(self.client.protocol.close_code, 1009)
 
+    def test_too_large_announced(self) -> None:
+        """A frame that announces a gigabyte closes with 1009 before any of it has come."""
+        self.client.protocol.sendData(b"\x81\xff" + (1 << 30).to_bytes(8, "big") + b"mask")
+        self.world.flush()
+        self.assertEqual(self.client.protocol.close_code, 1009)
+
     def test_too_large_in_pieces(self) -> None:
         """A message over 8 KiB in many small frames closes with 1009, too."""
         protocol = self.client.protocol
@@ -334,7 +348,7 @@ class HandshakeTests(SynchronousTestCase):
             **changes,
         }
         given = {name: value for name, value in headers.items() if value is not None}
-        raw = self.world.browser().start("/ws?x=1", **given)
+        raw = self.world.browser().start("/ws?x=1", "GET", b"", **given)
         shown = raw()
         assert shown is not None
         return shown.status, shown.headers
@@ -384,6 +398,22 @@ class HandshakeTests(SynchronousTestCase):
             self.assertEqual(headers["upgrade"], "websocket")
             self.assertEqual(headers["sec-websocket-version"], "13")
 
+    def test_host(self) -> None:
+        """The Host header is not looked at, whatever it holds."""
+        for host in ("evil.example", "a:b", "a:99999", "[::1]:x", ""):
+            self.assertEqual(self._handshake(Host=host)[0], 101, host)
+
+    def test_any_origin(self) -> None:
+        """Where any origin is allowed, every one is, in whatever form, but for none at all."""
+        self.world.restart(allowed_origins=("*",))
+        for origin, status in (
+            ("https://any.example:1", 101),
+            ("app-x://some/where", 101),
+            ("https://a b", 101),
+            ("null", 403),
+        ):
+            self.assertEqual(self._handshake(Origin=origin)[0], status, origin)
+
     def test_bad_key(self) -> None:
         """A handshake without a proper key is a bad request."""
         for key in (None, "x", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZQ==", "é" * 24):
@@ -408,9 +438,61 @@ class LifeTests(SynchronousTestCase):
 
     def test_ping(self) -> None:
         """A quiet socket is pinged within 30 seconds, and stays while the client answers."""
+        pings: list[float] = []
+        answer = self.client.protocol.onPing
+
+        def on_ping(payload: bytes) -> None:
+            pings.append(self.world.reactor.seconds())
+            answer(payload)
+
+        self.patch(self.client.protocol, "onPing", on_ping)
         for _ in range(20):
             self.world.advance(10)
         self.assertIsNone(self.client.protocol.close_code)
+        self.assertGreaterEqual(len(pings), 6)
+
+    def test_talks_and_never_reads(self) -> None:
+        """A client that sends and never reads is dropped like one that is silent."""
+        self.patch(self.client.protocol, "sendPong", lambda payload=None: None)
+        talked = 0
+        while self.client.protocol.close_code is None and talked < 10:
+            self.client.send(_auth(host="127.0.0.1"))
+            self.world.advance(10)
+            talked += 1
+        self.assertLess(talked, 7)
+
+    def test_closing(self) -> None:
+        """What cannot be told to a client that is on its way out harms nobody else."""
+        other = self.world.connect()
+        browser = self.world.browser()
+        location = self.world.log_in(self.client, browser)
+        self.world.advance(599)
+        other.auth("mastodon.example")
+        self.client.auth("mastodon.example")
+        self.patch(self.client.protocol, "onCloseFrame", lambda code, reason: None)
+        self.client.send_raw(b" " * 9000)
+        link = browser.get(self.world.host.approve(location)).location
+        self.assertIn("no longer connected", browser.get(link).body)
+        self.world.advance(0.5)
+        self.client.send_raw(b" " * 9000)
+        for _ in range(60):
+            self.world.advance(10)
+        self.assertEqual([it["parameters"]["error"] for it in other.look()], ["expired_token"])
+
+    def test_expiry_while_closing(self) -> None:
+        """The clock goes on for others when one cannot be told that the time is up."""
+        self.world.stop()
+        self.world = World(self, request_ttl=10)
+        self.client, other = self.world.connect(), self.world.connect()
+        self.client.auth("mastodon.example")
+        self.world.advance(1)
+        other.auth("mastodon.example")
+        self.world.advance(8.8)
+        self.patch(self.client.protocol, "onCloseFrame", lambda code, reason: None)
+        self.client.send_raw(b" " * 9000)
+        self.world.advance(0.5)
+        self.world.advance(1)
+        self.assertEqual([it["parameters"]["error"] for it in other.look()], ["expired_token"])
 
     def test_no_pong(self) -> None:
         """A client that answers no ping is gone within 50 seconds."""

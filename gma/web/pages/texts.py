@@ -113,6 +113,20 @@ def undelivered(app_name: str, host: str) -> Page:
     )
 
 
+def unrecorded(app_name: str, host: str) -> Page:
+    """How the login ended could not be noted; the app may well have what it needs."""
+    app, at = isolated(app_name), isolated(host)
+    return Page(
+        status=503,
+        title="Your login may have worked",
+        sentences=(
+            f"You came back from {at}, but how it ended could not be noted here.",
+            f"Look in {app}. If you are not logged in there, log in again.",
+        ),
+        facts=_facts(app_name, host),
+    )
+
+
 def declined(app_name: str, host: str) -> Page:
     """The user, or the host in the user's name, said no."""
     app = isolated(app_name)
@@ -234,19 +248,6 @@ def foreign_origin() -> Page:
             "that are allowed to.",
             "If you make the app: ask whoever runs this service for it to allow the origin.",
             "If you run the service: add the origin to allowed_origins in its configuration.",
-        ),
-        tone=Tone.BAD,
-    )
-
-
-def unavailable() -> Page:
-    """The service cannot answer for the moment."""
-    return Page(
-        status=503,
-        title="Not available at the moment",
-        sentences=(
-            "This service cannot answer just now. It should be back soon.",
-            "Wait a few minutes, then go back to the app and log in again.",
         ),
         tone=Tone.BAD,
     )
