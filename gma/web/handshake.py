@@ -42,7 +42,6 @@ class SocketGuard(Resource):
         for name in ("Origin", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"):
             headers.removeHeader(name)
         headers.setRawHeaders("Host", [self._authority])
-        request.uri = b"/ws"
         taken = self._websocket.render(request)
         return cast(int, taken)
 

@@ -225,7 +225,6 @@ class SocketFactory(WebSocketServerFactory):
         self.setProtocolOptions(
             versions=[13],
             webStatus=False,
-            maxFramePayloadSize=MAX_MESSAGE_OCTETS,
             maxMessagePayloadSize=MAX_MESSAGE_OCTETS,
             # Dropping would keep 1007 and 1009 from the peer.
             failByDrop=False,

@@ -651,7 +651,7 @@ class LogTests(PageTestCase):
     def test_no_secret(self) -> None:
         """Neither a good login nor a failed one leaves a secret in the log."""
         secrets = [self.request_id]
-        for switch in ("normal", "invalid grant"):
+        for switch in ("normal", "invalid grant", "echo"):
             self.world.host.behaviour.token = switch
             self.request_id = self.begin(self.client)
             callback = self.approved()

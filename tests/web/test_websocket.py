@@ -410,6 +410,7 @@ class HandshakeTests(SynchronousTestCase):
             ("https://any.example:1", 101),
             ("app-x://some/where", 101),
             ("https://a b", 101),
+            ("strange", 101),
             ("null", 403),
         ):
             self.assertEqual(self._handshake(Origin=origin)[0], status, origin)
