@@ -29,6 +29,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 _AUTHORITY = re.compile(r"(?P<name>[^:/?#@\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _VISIBLE = re.compile(r"[^\s\x00-\x20\x7f-\x9f]+")
 _IPV4 = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
+_PORT = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl|tls):(?:port=)?([0-9]+)(?::|$)")
 _MAX_NAME = 60  # Mastodon refuses longer ones
 
 
@@ -333,6 +334,9 @@ def _endpoints(descriptions: list[str]) -> tuple[str, ...]:
 
 
 def _endpoint(description: str) -> str:
+    port = _PORT.match(description)
+    if port is not None and int(port[1]) > 65535:
+        raise _Unusable(f"{_shown(description)}: there is no port above 65535")
     try:
         serverFromString(_NoReactor(), description)
     except Exception as error:

@@ -137,7 +137,10 @@ class Core(Service):
         except DatabaseUnusable as error:
             raise StartFailed(f"gma: {error}") from None
         # Queued before the first request can be: the database has one thread.
-        Deferred.fromCoroutine(self._broker.start()).addErrback(self._give_up)
+        Deferred.fromCoroutine(self._begin()).addErrback(self._give_up)
+
+    async def _begin(self) -> None:
+        await self._broker.start()
         self._log.info(
             "gma {version} serves {name} at {origin}",
             version=__version__,

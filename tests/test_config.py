@@ -226,6 +226,8 @@ class MistakeTests(ConfigTestCase):
             ("scopes", ["é"], "read or write:statuses"),
             ("listen", [], "at least one"),
             ("listen", ["nonsense"], "tcp:8080"),
+            ("listen", ["tcp:99999"], "65535"),
+            ("listen", ["haproxy:tcp:port=65536:interface=::"], "65535"),
             ("listen", ["systemd:domain=INET:index=7"], "tcp:8080"),
             ("listen", ["ssl:443:privateKey=/none:certKey=/none"], "tcp:8080"),
             ("allowed_origins", ["app.example"], "https://example.org"),
