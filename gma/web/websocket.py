@@ -47,7 +47,6 @@ SERVICE_RESTART = 1012
 
 _PING_SECONDS = 25
 _PONG_SECONDS = 20
-_HANDSHAKE_SECONDS = 5
 _CLOSE_SECONDS = 1
 
 
@@ -228,7 +227,6 @@ class SocketFactory(WebSocketServerFactory):
             maxMessagePayloadSize=MAX_MESSAGE_OCTETS,
             # Dropping would keep 1007 and 1009 from the peer.
             failByDrop=False,
-            openHandshakeTimeout=_HANDSHAKE_SECONDS,
             closeHandshakeTimeout=_CLOSE_SECONDS,
             autoPingInterval=_PING_SECONDS,
             autoPingTimeout=_PONG_SECONDS,
