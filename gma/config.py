@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,13 +21,14 @@ from hyperlink import URL
 from twisted.internet.endpoints import serverFromString
 
 from gma.core.hostname import Host, Malformed, format_origin, parse_private_host, to_a_labels
+from gma.core.request import SCOPE_PATTERN
 
 Value = TypeVar("Value")
 
-_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3
+_SCOPE = re.compile(SCOPE_PATTERN)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 _AUTHORITY = re.compile(r"(?P<name>[^:/?#@\s]+)(?::(?P<port>[0-9]{1,5}))?")
-_VISIBLE = re.compile(r"[^\s\x00-\x20\x7f-\x9f]+")
+_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]+")
 _IPV4 = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _PORT = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl|tls):(?:port=)?([0-9]+)(?::|$)")
 _MAX_NAME = 60  # Mastodon refuses longer ones
@@ -172,7 +173,7 @@ class _Reading:
             if field.required:
                 self._add(key, f"is missing; it needs {_kind(key)}")
                 return None
-            return check(field.default)
+            return check(_default(field))
         try:
             return check(msgspec.convert(self._document[key], field.type))
         except msgspec.ValidationError:
@@ -186,22 +187,7 @@ class _Reading:
         self._lines.append(f"{self._path}: {key}: {problem}")
 
 
-@attrs.frozen
-class _Field:
-    type: Any
-    required: bool
-    default: Any
-
-
-def _fields() -> Iterator[tuple[str, _Field]]:
-    for field in msgspec.structs.fields(Kinds):
-        default = field.default
-        if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
-            default = field.default_factory()
-        yield field.name, _Field(field.type, field.required, default)
-
-
-_FIELDS = dict(_fields())
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Kinds)}
 
 _KINDS = {
     str: "a text",
@@ -209,6 +195,11 @@ _KINDS = {
     list[str]: "a list of texts, such as [one, two]",
     Literal["http", "https"]: "http or https",
 }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 def _kind(key: str) -> str:
@@ -268,12 +259,15 @@ def _is_web_url(text: str) -> bool:
         return False
     try:
         url = URL.from_text(text).to_uri().normalize()
-        to_a_labels(url.host)
-    except Malformed:
-        return _IPV4.fullmatch(url.host) is not None and not url.userinfo
     except ValueError:
         return False
-    return url.scheme in ("http", "https") and not url.userinfo
+    if url.scheme not in ("http", "https") or url.userinfo:
+        return False
+    try:
+        to_a_labels(url.host)
+    except Malformed:
+        return _IPV4.fullmatch(url.host) is not None
+    return True
 
 
 def _web_url(text: str) -> str:

@@ -198,6 +198,7 @@ class MistakeTests(ConfigTestCase):
             ("app_hostname", "", "auth.example.org"),
             ("app_website", "app.example", "https://"),
             ("app_website", "ftp://app.example", "https://"),
+            ("app_website", "ftp://127.0.0.1", "https://"),
             ("app_website", "https://", "https://"),
             ("app_website", "https://a:b:c", "https://"),
             ("app_website", "https://exa mple.org", "https://"),

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gma.core.request import SCOPE_PATTERN
+
 _PATH = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -28,8 +30,7 @@ class InvalidMessage(Exception):
 
 
 Ref = Annotated[str, msgspec.Meta(max_length=64)]
-# RFC 6749 §3.3: no spaces, or one scope would pass for several.
-Scope = Annotated[str, msgspec.Meta(max_length=100, pattern=r"\A[!#-\[\]-~]+\Z")]
+Scope = Annotated[str, msgspec.Meta(max_length=100, pattern=rf"\A{SCOPE_PATTERN}\Z")]
 # BCP 47 (RFC 5646) as far as its shape goes; no registered tag comes near 35 characters.
 LanguageTag = Annotated[
     str, msgspec.Meta(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")

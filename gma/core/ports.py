@@ -19,9 +19,11 @@ class HostUnusable(Exception):
 
     :ivar reason: the word for it on the wire (docs/protocol.md, ``invalid-host``).
     :ivar sentence: for people; never what the host said.
+    :ivar retry_after: seconds, where waiting helps.
     """
 
     reason = "unreachable"
+    retry_after: int | None = None
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -47,10 +49,7 @@ class NotMastodon(HostUnusable):
 
 
 class HostBusy(HostUnusable):
-    """The host asks us to wait.
-
-    :ivar retry_after: seconds.
-    """
+    """The host asks us to wait."""
 
     reason = "busy"
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 
 import attrs
 
+SCOPE_PATTERN = r"[!#-\[\]-~]+"
+"""One scope (RFC 6749 §3.3): no spaces, or one would pass for several."""
+
 MAX_LIVE_VISITS = 5
 """How many visits of one request may be under way; the oldest makes room for a new one."""
 

@@ -77,14 +77,14 @@ class WaitingRoom:
     def _ring(self) -> None:
         self._timer = None
         now = self._now()
-        due: list[str] = []
+        due: list[tuple[str, Client]] = []
         for request_id, place in self._places.items():
             if place.expires_at > now:
                 break
-            due.append(request_id)
-        called = [(request_id, self.call(request_id)) for request_id in due]
+            due.append((request_id, place.client))
+        for request_id, _ in due:
+            self.call(request_id)
         # Before anybody is told: what goes wrong with one must not stop the clock for the others.
         self._set_timer()
-        for request_id, client in called:
-            if client is not None:
-                self._expire(request_id, client)
+        for request_id, client in due:
+            self._expire(request_id, client)

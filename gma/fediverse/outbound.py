@@ -217,34 +217,34 @@ class _IdentityAgent:
 def _identical(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders("Content-Encoding", [])
     if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
-        response.deliverBody(_Body(None, 0))
+        unread = _Body(None)
+        response.deliverBody(unread)
+        unread.abort()
         raise AnswerUnusable("an encoding that was not asked for")
     return response
 
 
 async def _read(response: IResponse) -> bytes:
     finished: Deferred[bytes] = Deferred(lambda _: body.give_up())
-    body = _Body(finished, MAX_BODY_OCTETS)
+    body = _Body(finished)
     response.deliverBody(body)
     return await finished
 
 
 class _Body(Protocol):
-    """Collects a body up to a limit; past it, or when cancelled, the connection is cut."""
+    """Collects a body up to a limit; past it, or when cancelled, the connection is cut.
 
-    def __init__(self, finished: Deferred[bytes] | None, limit: int) -> None:
+    :param finished: fires with the body; ``None`` where nobody waits for it.
+    """
+
+    def __init__(self, finished: Deferred[bytes] | None) -> None:
         self._finished = finished
-        self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
 
-    def connectionMade(self) -> None:
-        if self._limit == 0:
-            self.abort()
-
     def dataReceived(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size > self._limit:
+        if self._size > MAX_BODY_OCTETS:
             self.abort()
             self._finish(Failure(AnswerUnusable("a body that is too large")))
             return

@@ -33,7 +33,7 @@ from gma.core.messages import (
     decode,
     encode,
 )
-from gma.core.ports import HostBusy, HostUnusable
+from gma.core.ports import HostUnusable
 from gma.core.request import Request
 
 MAX_MESSAGE_OCTETS = 8 * 1024
@@ -162,10 +162,8 @@ def _set_id(request: Request, broker: Broker, auth: Auth) -> SetId:
 
 
 def _invalid_host(error: HostUnusable, auth: Auth) -> InvalidHost:
-    retry_after = error.retry_after if isinstance(error, HostBusy) else None
-    return InvalidHost(
-        InvalidHostParameters(error.reason, error.sentence, retry_after), ref=auth.ref
-    )
+    parameters = InvalidHostParameters(error.reason, error.sentence, error.retry_after)
+    return InvalidHost(parameters, ref=auth.ref)
 
 
 def _error(code: str, sentence: str, ref: str | None) -> Error:
